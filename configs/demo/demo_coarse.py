@@ -1,0 +1,26 @@
+# configs/surgical/coarse.py at a size that two CPU cores train in minutes.
+_base_ = ['../surgical/coarse.py']
+
+data_root = '{{$SURGICAL_DATA:data/synthetic_demo}}'
+codec = dict(input_size=(192, 144), heatmap_size=(48, 36))
+synthetic = dict(root='data/synthetic_demo', spec='demo')
+train_dataloader = dict(num_workers=1)
+val_dataloader = dict(num_workers=1)
+test_dataloader = dict(num_workers=1)
+find_unused_parameters = True  # MobileNetV2 computes a last layer that is not used here
+
+train_cfg = dict(max_epochs=8, val_interval=100)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, begin=0, end=20, by_epoch=False),
+    dict(type='CosineAnnealingLR', T_max=8, eta_min=1e-5, begin=0, end=8, by_epoch=True, convert_to_iter_based=True),
+]
+
+clip = dict(num_frames=3)
+folds = 2
+model = dict(backbone=dict(
+    backbone=dict(
+        _delete_=True, type='MobileNetV2', out_indices=(1, 2, 4, 6), frozen_stages=2,
+        init_cfg=dict(type='Pretrained', checkpoint='packaged://mobilenet_v2')),
+    neck_channels=24 + 32 + 96 + 320,
+    fusion=dict(in_channels=16, channels=32)))

@@ -1,0 +1,1 @@
+"""Turn landmarks into training targets and heatmaps into landmarks."""

@@ -1,0 +1,114 @@
+"""Gaussian landmark heatmaps: several points per landmark type, and none where nothing acts."""
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from mmpose.codecs.base import BaseKeypointCodec
+from mmpose.codecs.utils.refinement import refine_keypoints_dark
+from mmpose.registry import KEYPOINT_CODECS
+
+from mmpose_surgical.landmarks import LANDMARKS, SLOTS, landmark_of
+
+
+@KEYPOINT_CODECS.register_module()
+class LandmarkHeatmap(BaseKeypointCodec):
+    """One heatmap per landmark type; all points of a type share its map (paper, section 2.1).
+
+    Unlike :class:`mmpose.codecs.MSRAHeatmap`, any number of tools may act, a landmark that is absent gets a zero
+    map with weight 1 so that the network learns to abstain, and decoding returns up to one peak per slot.
+
+    Args:
+        input_size: Width and height of the network input in pixels.
+        heatmap_size: Width and height of the maps.
+        sigma: Standard deviation of the Gaussian in heatmap pixels.
+        slots: Keypoint names, one per point that decoding may return; trailing digits name the same landmark.
+        landmarks: Landmark types in the order of the channels.
+        nms_kernel: Side of the window in which a peak must be the maximum, in heatmap pixels. Peaks closer than
+            about one sigma belong to one point.
+        blur_kernel: Side of the Gaussian that smooths a map before sub-pixel refinement (DARK, Zhang et al. 2020).
+    """
+
+    auxiliary_encode_keys = {'landmark_annotated'}
+    label_mapping_table = dict(keypoint_weights='keypoint_weights')
+    field_mapping_table = dict(heatmaps='heatmaps')
+
+    def __init__(self,
+                 input_size: tuple[int, int],
+                 heatmap_size: tuple[int, int],
+                 sigma: float = 2.0,
+                 slots: Sequence[str] = SLOTS,
+                 landmarks: Sequence[str] = LANDMARKS,
+                 nms_kernel: int = 5,
+                 blur_kernel: int = 7) -> None:
+        super().__init__()
+        self.input_size = tuple(input_size)
+        self.heatmap_size = tuple(heatmap_size)
+        self.sigma = sigma
+        self.slots = tuple(slots)
+        self.landmarks = tuple(landmarks)
+        self.nms_kernel = nms_kernel
+        self.blur_kernel = blur_kernel
+        self.channel_of_slot = np.array([self.landmarks.index(landmark_of(slot)) for slot in self.slots])
+        self.scale_factor = (np.array(input_size) / heatmap_size).astype(np.float32)
+
+    def encode(self,
+               keypoints: np.ndarray,
+               keypoints_visible: np.ndarray | None = None,
+               landmark_annotated: np.ndarray | None = None) -> dict:
+        """Landmarks to target maps.
+
+        Args:
+            keypoints: (N, K, 2) in input pixels, N tools with K slots each.
+            keypoints_visible: (N, K); 0 means that this slot is empty.
+            landmark_annotated: (C,), 0 where the data never annotates that landmark type.
+
+        Returns:
+            ``heatmaps`` (C, h, w) float32 in [0, 1], the maximum of the Gaussians of one type, and
+            ``keypoint_weights`` (1, C), 0 only where a type is not annotated.
+        """
+        width, height = self.heatmap_size
+        if keypoints_visible is None:
+            keypoints_visible = np.ones(keypoints.shape[:2], dtype=np.float32)
+        heatmaps = np.zeros((len(self.landmarks), height, width), dtype=np.float32)
+        xs, ys = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+        for tool, visible in zip(keypoints / self.scale_factor, keypoints_visible):
+            for (x, y), shown, channel in zip(tool, visible, self.channel_of_slot):
+                # A point that augmentation moved out of the picture is absent: half a Gaussian at the border would
+                # teach the network to answer there.
+                if shown <= 0 or not (0 <= x < width and 0 <= y < height):
+                    continue
+                gaussian = np.outer(np.exp(-(ys - y)**2 / (2 * self.sigma**2)),
+                                    np.exp(-(xs - x)**2 / (2 * self.sigma**2)))
+                np.maximum(heatmaps[channel], gaussian, out=heatmaps[channel])
+        weights = np.ones(len(self.landmarks)) if landmark_annotated is None else landmark_annotated
+        return dict(heatmaps=heatmaps, keypoint_weights=np.asarray(weights, dtype=np.float32)[None])
+
+    def decode(self, encoded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Maps to landmarks.
+
+        Args:
+            encoded: (C, h, w) heatmaps.
+
+        Returns:
+            Keypoints (1, K, 2) in input pixels and scores (1, K) in [0, 1]. Slots of one landmark type are filled by
+            falling score; an empty slot has score 0 and lies at the origin.
+        """
+        keypoints = np.zeros((1, len(self.slots), 2), dtype=np.float32)
+        scores = np.zeros((1, len(self.slots)), dtype=np.float32)
+        window = np.ones((self.nms_kernel, self.nms_kernel), np.uint8)
+        for channel, heatmap in enumerate(np.asarray(encoded, dtype=np.float32)):
+            is_peak = (heatmap >= cv2.dilate(heatmap, window)) & (heatmap > 0)
+            ys, xs = np.nonzero(is_peak)
+            slots = np.flatnonzero(self.channel_of_slot == channel)
+            order = np.argsort(-heatmap[ys, xs], kind='stable')[:len(slots)]
+            for slot, peak in zip(slots, order):
+                keypoints[0, slot] = xs[peak], ys[peak]
+                scores[0, slot] = min(float(heatmap[ys[peak], xs[peak]]), 1.0)
+        found = np.flatnonzero(scores[0])
+        keypoints[:, found] = self._refine(keypoints[:, found], encoded[self.channel_of_slot[found]])
+        return keypoints * self.scale_factor, scores
+
+    def _refine(self, keypoints: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
+        refined = refine_keypoints_dark(keypoints.copy(), np.array(heatmaps, dtype=np.float32), self.blur_kernel)
+        # On a nearly flat map the Newton step is unbounded, but the peak cannot leave its pixel's neighbourhood.
+        return keypoints + np.clip(refined - keypoints, -1, 1)

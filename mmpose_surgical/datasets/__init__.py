@@ -1,0 +1,1 @@
+"""Clips of surgical video: the annotation format, splits, the data set and its transforms."""

@@ -1,0 +1,129 @@
+"""The data set of annotated clips."""
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
+from mmpose.registry import DATASETS
+
+from mmpose_surgical.datasets.annotations import Frame, load_annotations
+from mmpose_surgical.datasets.splits import frames_of_split
+from mmpose_surgical.datasets.windows import WindowMode, window_paths
+from mmpose_surgical.errors import UserError, list_problems
+from mmpose_surgical.landmarks import LANDMARKS, SLOTS
+
+_COLOURS = dict(tip1=[255, 214, 0], tip2=[255, 138, 0], anchor=[0, 214, 255])
+
+
+@DATASETS.register_module()
+class SurgicalClipDataset(BaseDataset):
+    """One sample is one annotated frame with its window of neighbours.
+
+    A sample carries ``img_paths`` (T files, oldest first), ``target_index``, a box over the whole picture and the
+    landmarks of all acting tools: ``keypoints`` (N, 3, 2) in pixels of the original picture and ``keypoints_visible``
+    (N, 3), in the slots tip1, tip2, anchor. A frame in which nothing acts is a true negative: N = 1 with empty slots.
+
+    Args:
+        data_root: Folder with ``annotations.json`` and optionally ``splits.json``.
+        split: ``train``, ``val``, ``test``, ``foldK`` (held out), ``not-foldK`` (the other folds) or ``all``.
+        num_frames: T, the length of the window; 1 for single-frame models.
+        spacing: Seconds between frames of the window.
+        window: ``centred`` (target at T // 2) or ``causal`` (target last).
+        pipeline: Transforms.
+        test_mode: As in MMEngine.
+        lazy_init: As in MMEngine.
+
+    Raises:
+        UserError: The data set is missing or damaged, the split is empty, or pictures are missing.
+    """
+
+    METAINFO: dict = dict(
+        dataset_name='surgical_landmarks',
+        paper_info=dict(title='Dense Structural Priors for Sparse Functional Landmark Localization in Surgical Videos'),
+        keypoint_info={i: dict(name=name, id=i, color=_COLOURS[name], type='', swap='')
+                       for i, name in enumerate(SLOTS)},
+        skeleton_info={0: dict(link=('tip1', 'anchor'), id=0, color=[255, 214, 0]),
+                       1: dict(link=('tip2', 'anchor'), id=1, color=[255, 138, 0])},
+        joint_weights=[1.0] * len(SLOTS),
+        sigmas=[0.05] * len(SLOTS))
+
+    def __init__(self,
+                 data_root: str,
+                 split: str = 'train',
+                 num_frames: int = 1,
+                 spacing: float = 0.12,
+                 window: WindowMode = 'centred',
+                 pipeline: list | tuple = (),
+                 test_mode: bool = False,
+                 lazy_init: bool = False) -> None:
+        self.split = split
+        self.num_frames = num_frames
+        self.spacing = spacing
+        self.window = window
+        # A sample that fails to load is an error to show, never one to replace by another sample.
+        super().__init__(data_root=data_root, pipeline=list(pipeline), test_mode=test_mode, lazy_init=lazy_init,
+                         max_refetch=0)
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
+        return parse_pose_metainfo(super()._load_metainfo(metainfo))
+
+    def load_data_list(self) -> list[dict]:
+        """Samples of the split, in file order."""
+        annotations = load_annotations(self.data_root)
+        frames = frames_of_split(annotations, self.split)
+        if not frames:
+            raise UserError(f'split "{self.split}" has no annotated frame', annotations.path,
+                            'check splits.json and the "annotated" fields')
+        annotated = np.array([name in annotations.landmarks for name in LANDMARKS], dtype=np.float32)
+        samples = [self._sample(index, frame, annotations.root, annotated) for index, frame in enumerate(frames)]
+        paths = {path for sample in samples for path in sample['img_paths']}
+        missing = sorted(path for path in paths if not Path(path).is_file())
+        if missing:
+            raise UserError(f'{len(missing)} of {len(paths)} pictures are missing: {list_problems(missing, 3)}',
+                            annotations.path, 'restore the files, or correct "file_name" and "frame_pattern"')
+        return samples
+
+    def _sample(self, index: int, frame: Frame, root: Path, annotated: np.ndarray) -> dict[str, Any]:
+        paths, position = window_paths(frame, root, self.num_frames, self.spacing, self.window)
+        keypoints, visible = tools_to_slots(frame)
+        return dict(
+            id=index, img_id=frame.image_id, img_path=str(paths[position]), img_paths=[str(path) for path in paths],
+            target_index=position, video=frame.video.name, frame_id=frame.frame_id,
+            keypoints=keypoints, keypoints_visible=visible, landmark_annotated=annotated,
+            bbox=np.array([[0, 0, frame.width, frame.height]], dtype=np.float32),
+            bbox_score=np.ones(1, dtype=np.float32))
+
+    def get_data_info(self, idx: int) -> dict:
+        """A sample with the meta information that MMPose's transforms need."""
+        info = super().get_data_info(idx)
+        for key in ('dataset_name', 'upper_body_ids', 'lower_body_ids', 'flip_pairs', 'dataset_keypoint_weights',
+                    'flip_indices', 'skeleton_links'):
+            info[key] = self.metainfo[key]
+        return info
+
+
+def tools_to_slots(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks of the acting tools: keypoints (N, 3, 2) in original pixels and visibility (N, 3), N >= 1.
+
+    Hidden points (v = 1) count like visible ones. A tool with more tips than slots takes a further row.
+    """
+    rows: list[dict[str, tuple[float, float]]] = []
+    for tool in frame.active_tools:
+        own: list[dict[str, tuple[float, float]]] = [{}]
+        for point in tool.points:
+            free = [slot for slot in SLOTS if slot.startswith(point.landmark)]
+            slot = next((s for s in free if s not in own[-1]), None)
+            if slot is None:
+                own.append({})
+                slot = free[0]
+            own[-1][slot] = (point.x, point.y)
+        rows += own
+    keypoints = np.zeros((max(len(rows), 1), len(SLOTS), 2), dtype=np.float32)
+    visible = np.zeros(keypoints.shape[:2], dtype=np.float32)
+    for row, points in enumerate(rows):
+        for slot, xy in points.items():
+            keypoints[row, SLOTS.index(slot)] = xy
+            visible[row, SLOTS.index(slot)] = 1
+    return keypoints, visible

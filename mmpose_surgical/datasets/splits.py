@@ -1,0 +1,73 @@
+"""Splits by surgical video (paper, section 3.1): a leak between them cannot be written down."""
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmpose_surgical.datasets.annotations import Annotations, Frame
+from mmpose_surgical.errors import UserError, list_problems
+
+SPLIT_NAMES = ('train', 'val', 'test')
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Video names per split; ``folds`` partition the training videos."""
+    train: tuple[str, ...] = ()
+    val: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    folds: tuple[tuple[str, ...], ...] = field(default=())
+
+    def videos(self, name: str) -> tuple[str, ...]:
+        """Video names of ``train``, ``val``, ``test``, ``foldK`` (held out) or ``not-foldK`` (the rest of train).
+
+        Raises:
+            UserError: There is no such split or fold.
+        """
+        if name in SPLIT_NAMES:
+            return getattr(self, name)
+        rest, _, number = name.rpartition('fold')
+        if number.isdigit() and int(number) < len(self.folds) and rest in ('', 'not-'):
+            fold = self.folds[int(number)]
+            return fold if not rest else tuple(v for v in self.train if v not in fold)
+        raise UserError(f'there is no split "{name}"', None,
+                        f'use train, val, test, or one of {len(self.folds)} folds (fold0, not-fold0, ...)')
+
+
+def load_splits(data_root: str | Path, annotations: Annotations) -> Splits:
+    """Read ``splits.json``; without one, every video is a test video.
+
+    Raises:
+        UserError: The file is damaged, names an unknown video, names one twice, or its folds are no partition
+            of the training videos.
+    """
+    path = Path(data_root) / 'splits.json'
+    known = {video.name for video in annotations.videos.values()} | {f.video.name for f in annotations.frames}
+    if not path.exists():
+        return Splits(test=tuple(sorted(known)))
+    try:
+        raw = json.loads(path.read_text())
+        splits = Splits(*(tuple(raw.get(name, ())) for name in SPLIT_NAMES),
+                        folds=tuple(tuple(fold) for fold in raw.get('folds', ())))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(f'split file is damaged: {error}', path,
+                        'write {"train": [...], "val": [...], "test": [...], "folds": [[...], ...]}') from None
+    problems = []
+    listed = [video for name in SPLIT_NAMES for video in getattr(splits, name)]
+    twice = sorted({video for video in listed if listed.count(video) > 1})
+    problems += [f'video "{v}" is in two splits or listed twice' for v in twice]
+    problems += [f'video "{v}" is not in the annotations' for v in sorted(set(listed) - known)]
+    if splits.folds:
+        folded = [video for fold in splits.folds for video in fold]
+        if sorted(folded) != sorted(splits.train):
+            wrong = sorted(set(folded) ^ set(splits.train)) or ['a video in two folds']
+            problems.append(f'the folds are no partition of the training videos: {wrong}')
+    if problems:
+        raise UserError(list_problems(problems), path, 'correct the split file')
+    return splits
+
+
+def frames_of_split(annotations: Annotations, split: str) -> list[Frame]:
+    """Annotated frames of a split (names as in :meth:`Splits.videos`, or ``all``), in file order."""
+    if split == 'all':
+        return annotations.annotated_frames()
+    return annotations.annotated_frames(load_splits(annotations.root, annotations).videos(split))

@@ -1,0 +1,184 @@
+"""Transforms for clips and mask priors. Geometry is left to MMPose's own transforms."""
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+from mmengine.structures import InstanceData, PixelData
+from mmpose.datasets.transforms import PackPoseInputs, PhotometricDistortion
+from mmpose.registry import TRANSFORMS
+from mmpose.structures.bbox import get_warp_matrix
+
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.priors.base import sigmoid_of
+from mmpose_surgical.priors.store import RecordStore
+
+
+@TRANSFORMS.register_module()
+class LoadClip(BaseTransform):
+    """Read the frames of a window.
+
+    Added keys: ``img``, a list of T pictures (H, W, 3) BGR uint8, oldest first; ``img_shape`` and ``ori_shape``.
+    With T = 1 ``img`` is a single picture, so that every transform of MMPose can follow.
+
+    Raises:
+        UserError: A picture cannot be decoded, or its size differs from the annotation's.
+    """
+
+    def transform(self, results: dict) -> dict:
+        frames: dict[str, np.ndarray] = {}
+        expected = results['bbox'][0, 2:].astype(int).tolist()
+        for path in results['img_paths']:
+            if path not in frames:
+                frames[path] = read_picture(path)
+                height, width = frames[path].shape[:2]
+                if [width, height] != expected:
+                    raise UserError(f'picture is {width}x{height}, the annotation says {expected[0]}x{expected[1]}',
+                                    path, 'correct "width" and "height" of the image record')
+        clip = [frames[path] for path in results['img_paths']]
+        results['img'] = clip if len(clip) > 1 else clip[0]
+        results['img_shape'] = results['ori_shape'] = clip[0].shape[:2]
+        return results
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """Decode a picture to BGR uint8 (H, W, 3).
+
+    Raises:
+        UserError: The file cannot be read or decoded.
+    """
+    try:
+        picture = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error) as error:
+        raise UserError(f'picture cannot be read: {error}', path, 'restore the file') from None
+    if picture is None:
+        raise UserError('picture cannot be decoded', path, 'restore the file, it is truncated or no picture')
+    return picture
+
+
+@TRANSFORMS.register_module()
+class ClipPhotometricDistortion(BaseTransform):
+    """MMPose's colour jitter with one draw for all frames of a clip: flicker would look like motion.
+
+    Args:
+        kwargs: Arguments of :class:`mmpose.datasets.transforms.PhotometricDistortion`.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__()
+        self.distortion = PhotometricDistortion(**kwargs)
+
+    @cache_randomness
+    def _draw(self) -> int:
+        return int(np.random.randint(2**31))
+
+    def transform(self, results: dict) -> dict:
+        frames = results['img'] if isinstance(results['img'], list) else [results['img']]
+        seed, state = self._draw(), np.random.get_state()
+        distorted = []
+        for frame in frames:
+            np.random.seed(seed)
+            distorted.append(self.distortion.transform(dict(img=frame.copy()))['img'])
+        np.random.set_state(state)
+        results['img'] = distorted if isinstance(results['img'], list) else distorted[0]
+        return results
+
+
+def flip_matrix(flipped: bool, width: int) -> np.ndarray:
+    """3x3 matrix of a horizontal flip of a picture of this width, or the identity."""
+    return np.array([[-1, 0, width - 1], [0, 1, 0], [0, 0, 1]], dtype=float) if flipped else np.eye(3)
+
+
+def input_matrix(center: Sequence[float], scale: Sequence[float], rotation: float,
+                 input_size: tuple[int, int]) -> np.ndarray:
+    """3x3 matrix from picture to network input, as ``TopdownAffine`` warps it."""
+    return np.vstack([get_warp_matrix(np.asarray(center), np.asarray(scale), rotation, output_size=input_size),
+                      [0, 0, 1]])
+
+
+def grid_matrix(grid_size: tuple[int, int], picture_size: tuple[int, int]) -> np.ndarray:
+    """3x3 matrix from the cells of a (w, h) grid stretched over a picture to pixels of that picture."""
+    sx, sy = picture_size[0] / grid_size[0], picture_size[1] / grid_size[1]
+    return np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+
+
+@TRANSFORMS.register_module()
+class LoadMaskPrior(BaseTransform):
+    """Coarse heatmaps H^c and mask prior M^c of a frame, warped like the picture (paper, section 2.2).
+
+    Both are read from stores in picture geometry; the recorded flip, shift, scale and rotation of this sample are
+    replayed on them, straight to the heatmap grid. Place it behind ``TopdownAffine``.
+
+    Added keys: ``coarse_heatmaps`` (L, h, w) and ``prior_mask`` (1, h, w), float32 in [0, 1], and ``prior_valid``.
+
+    Args:
+        predictions: Folder of the store of coarse heatmaps.
+        priors: Folder of the store of mask priors.
+        heatmap_size: Width and height of the maps.
+
+    Raises:
+        UserError: A store lacks this picture.
+    """
+
+    def __init__(self, predictions: str, priors: str, heatmap_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.predictions = RecordStore(Path(predictions))
+        self.priors = RecordStore(Path(priors))
+        self.heatmap_size = tuple(heatmap_size)
+
+    def transform(self, results: dict) -> dict:
+        height, width = results['img_shape'][:2]
+        input_size = results['input_size']
+        rotation = results['bbox_rotation'][0] if 'bbox_rotation' in results else 0.
+        to_heatmap = np.diag([self.heatmap_size[0] / input_size[0], self.heatmap_size[1] / input_size[1], 1])
+        picture_to_heatmap = (
+            to_heatmap @ input_matrix(results['input_center'], results['input_scale'], rotation, input_size)
+            @ flip_matrix(results.get('flip', False), width))
+
+        arrays, scalars = self.predictions.get(results['img_id'])
+        maps = arrays['heatmaps'].astype(np.float32)
+        coarse_size = scalars['input_size']
+        coarse_to_input = np.diag([coarse_size[0] / maps.shape[2], coarse_size[1] / maps.shape[1], 1])
+        picture_to_input = input_matrix(scalars['input_center'], scalars['input_scale'], 0., tuple(coarse_size))
+        coarse_to_heatmap = picture_to_heatmap @ np.linalg.inv(picture_to_input) @ coarse_to_input
+        results['coarse_heatmaps'] = np.stack([self._warp(channel, coarse_to_heatmap) for channel in maps])
+
+        arrays, scalars = self.priors.get(results['img_id'])
+        valid = bool(scalars['valid'])
+        probability = sigmoid_of(arrays['logits']) if valid else np.zeros(arrays['logits'].shape, dtype=np.float32)
+        grid = grid_matrix(probability.shape[::-1], (width, height))
+        results['prior_mask'] = self._warp(probability, picture_to_heatmap @ grid)[None]
+        results['prior_valid'] = float(valid)
+        return results
+
+    def _warp(self, array: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        return cv2.warpAffine(array, matrix[:2], self.heatmap_size, flags=cv2.INTER_LINEAR)
+
+
+@TRANSFORMS.register_module()
+class PackClipInputs(PackPoseInputs):
+    """Pack clips (T, C, H, W) or pictures (C, H, W) and, where they were loaded, the priors.
+
+    H^c and M^c travel as ``data_sample.prior_fields`` (``coarse_heatmaps``, ``mask``), apart from the ground truth,
+    because a codec decides which ground-truth fields are packed. Training targets cover all acting tools;
+    ``gt_instances`` keeps the first one, since MMPose allows one instance beside one box.
+    """
+
+    META_KEYS = ('id', 'img_id', 'img_path', 'ori_shape', 'img_shape', 'input_size', 'input_center', 'input_scale',
+                 'flip', 'flip_direction', 'flip_indices', 'video', 'frame_id', 'prior_valid')
+
+    def __init__(self, meta_keys: Sequence[str] = META_KEYS) -> None:
+        super().__init__(meta_keys=tuple(meta_keys))
+
+    def transform(self, results: dict) -> dict:
+        results['keypoints'] = results['keypoints'][:1]
+        results['keypoints_visible'] = results['keypoints_visible'][:1]
+        packed = super().transform(results)
+        sample = packed['data_samples']
+        if 'coarse_heatmaps' in results:
+            fields = PixelData(coarse_heatmaps=results['coarse_heatmaps'], mask=results['prior_mask'])
+            sample.set_field(fields.to_tensor(), 'prior_fields', dtype=PixelData)
+        assert isinstance(sample.gt_instances, InstanceData)
+        return packed

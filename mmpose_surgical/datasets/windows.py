@@ -1,0 +1,63 @@
+"""Windows of frames around a target frame."""
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from mmpose_surgical.datasets.annotations import Frame
+from mmpose_surgical.errors import UserError
+
+WindowMode = Literal['centred', 'causal']
+
+
+def window_frame_ids(target: int, num_frames: int, step: int, first: int, last: int,
+                     mode: WindowMode = 'centred') -> list[int]:
+    """Frame numbers of a window, oldest first, clamped to ``first`` and ``last`` (inclusive).
+
+    The target is at position T // 2 of a centred window and at the end of a causal one.
+    """
+    offset = num_frames // 2 if mode == 'centred' else num_frames - 1
+    return [min(max(target + (i - offset) * step, first), last) for i in range(num_frames)]
+
+
+def window_paths(frame: Frame, root: Path, num_frames: int, spacing: float,
+                 mode: WindowMode = 'centred') -> tuple[list[Path], int]:
+    """Picture files of the window of a frame, and the position of the frame in it.
+
+    Args:
+        frame: The target.
+        root: Folder of the data set.
+        num_frames: T.
+        spacing: Seconds between neighbouring frames of the window; sources differ in frame rate.
+        mode: ``centred`` or ``causal``.
+
+    Returns:
+        T paths and the index of the target. A video that is not dense, or a window of one, gives T times the target.
+
+    Raises:
+        UserError: The video is dense but has no frame rate.
+    """
+    position = num_frames // 2 if mode == 'centred' else num_frames - 1
+    if num_frames == 1 or not frame.video.dense:
+        return [frame.path(root)] * num_frames, position
+    if frame.video.fps is None:
+        raise UserError(f'video "{frame.video.name}" is dense but has no "fps"', root / 'annotations.json',
+                        'add "fps" to the video, or set "dense": false')
+    step = max(1, round(spacing * frame.video.fps))
+    if frame.clip is not None:
+        first, last = frame.clip.start_frame, frame.clip.end_frame
+    else:
+        first, last = _frame_range(root, frame.video.frame_pattern)
+    ids = window_frame_ids(frame.frame_id, num_frames, step, first, last, mode)
+    return [frame.path(root, frame_id) for frame_id in ids], position
+
+
+@lru_cache(maxsize=4096)
+def _frame_range(root: Path, pattern: str) -> tuple[int, int]:
+    """First and last frame number on disk that fit a pattern such as ``frames/v1/{frame_id:06d}.jpg``."""
+    folder, name = (root / pattern).parent, Path(pattern).name
+    regex = re.compile(re.sub(r'\\{frame_id[^}]*\\}', r'(\\d+)', re.escape(name)))
+    numbers = [int(match[1]) for path in folder.glob('*') if (match := regex.fullmatch(path.name))]
+    if not numbers:
+        raise UserError('no frame fits the pattern', root / pattern, 'check "frame_pattern" of the video')
+    return min(numbers), max(numbers)

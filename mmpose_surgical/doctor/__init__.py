@@ -1,0 +1,1 @@
+"""What ``tools/doctor.py`` looks at: the environment, and the work directories that runs left."""

@@ -1,0 +1,1 @@
+"""Evaluation of landmark predictions: matching, metrics, thresholds and their files."""

@@ -1,0 +1,130 @@
+"""Score thresholds, chosen on validation data by one rule for all methods.
+
+The rule: per landmark, the threshold of greatest micro F1; of equally good ones, the highest. The sweep is
+exact: it visits every distinct score and matches anew at each.
+"""
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmpose_surgical.datasets.annotations import LANDMARKS, Frame
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.evaluation.evaluator import CANVAS, TOLERANCE, build_table
+from mmpose_surgical.evaluation.matching import Protocol, match_groups
+from mmpose_surgical.evaluation.predictions import Predictions
+from mmpose_surgical.files import write_json
+
+RULE = 'highest score threshold of greatest micro F1, over all distinct scores'
+
+
+def choose_thresholds(frames: Sequence[Frame], predictions: Predictions, *, tolerance: float = TOLERANCE,
+                      canvas: tuple[float, float] | None = CANVAS, visible_only: bool = False,
+                      protocol: Protocol = 'max_pairs', landmarks: Sequence[str] = LANDMARKS,
+                      known_images: Collection[int] = (),
+                      source: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Choose the score threshold of each landmark.
+
+    Args:
+        frames: frames of the validation split.
+        predictions: all points of the method on them, without a threshold.
+        tolerance, canvas, visible_only, protocol, landmarks, known_images: as in
+            :func:`~mmpose_surgical.evaluation.evaluator.evaluate`.
+        source: what is known of the data (``{'data': {name, sha256, synthetic}, 'split': ...}``), for the
+            record.
+
+    Returns:
+        ``{landmark: threshold, ..., 'meta': {rule, f1, frames, ...}}``. A point counts if its score is at
+        least the threshold. A landmark without any prediction gets ``None``: no threshold.
+    """
+    table = build_table(frames, predictions, canvas=canvas, visible_only=visible_only, landmarks=landmarks,
+                        known_images=known_images)
+    chosen: dict[str, Any] = {}
+    f1: dict[str, float | None] = {}
+    for k, landmark in enumerate(landmarks):
+        gt, pred = table.gt_landmark == k, table.pred_landmark == k
+        chosen[landmark], f1[landmark] = _best(
+            table.gt_xy[gt], table.gt_frame[gt], table.pred_xy[pred], table.pred_frame[pred],
+            table.pred_score[pred], tolerance, protocol)
+    chosen['meta'] = {'rule': RULE, 'f1': f1, 'frames': len(table.frames), 'tolerance': tolerance,
+                      'canvas': None if canvas is None else list(canvas), 'protocol': protocol,
+                      'visible_only': visible_only, **(source or {})}
+    return chosen
+
+
+def _best(gt: np.ndarray, gt_frame: np.ndarray, pred: np.ndarray, pred_frame: np.ndarray, score: np.ndarray,
+          tolerance: float, protocol: Protocol) -> tuple[float | None, float | None]:
+    """The threshold of greatest F1 and that F1, for the points of one landmark."""
+    if not len(score):
+        return None, 0.0 if len(gt) else None
+    gain = _true_positives_gained(gt, gt_frame, pred, pred_frame, score, tolerance, protocol)
+    order = np.argsort(-score, kind='stable')
+    tp, kept = np.cumsum(gain[order]), np.arange(1, len(order) + 1)
+    f1 = 2 * tp / (len(gt) + kept)
+    # A threshold keeps all points of equal score: only the last of each run is a choice.
+    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
+    best = last[np.argmax(f1[last])]
+    return float(score[order][best]), float(f1[best])
+
+
+def _true_positives_gained(gt: np.ndarray, gt_frame: np.ndarray, pred: np.ndarray, pred_frame: np.ndarray,
+                           score: np.ndarray, tolerance: float, protocol: Protocol) -> np.ndarray:
+    """(P,) change of its frame's number of pairs when each point joins the better-scored ones of the frame.
+
+    A falling threshold adds the points of a frame in this order, so the sums of these changes are the true
+    positives at every threshold, for a matching that is solved anew at each.
+    """
+    gain = np.zeros(len(score), dtype=np.int64)
+    order = np.lexsort((-score, pred_frame))
+    n_frames = 1 + max(gt_frame.max(initial=-1), pred_frame.max(initial=-1))
+    per_frame = np.bincount(pred_frame, minlength=n_frames)
+    rank = np.empty(len(score), dtype=np.int64)
+    rank[order] = np.arange(len(score)) - (np.cumsum(per_frame) - per_frame)[pred_frame[order]]
+    before = np.zeros(n_frames, dtype=np.int64)
+    for k in range(int(per_frame.max())):
+        growing = per_frame > k
+        these_gt, these = growing[gt_frame], np.flatnonzero(growing[pred_frame] & (rank <= k))
+        matches = match_groups(gt[these_gt], gt_frame[these_gt], pred[these], pred_frame[these], tolerance,
+                               protocol)
+        after = np.bincount(gt_frame[these_gt][matches.gt], minlength=n_frames)
+        newest = np.flatnonzero(rank == k)
+        gain[newest] = (after - before)[pred_frame[newest]]
+        before = after
+    return gain
+
+
+def write_thresholds(path: str | Path, thresholds: Mapping[str, Any]) -> None:
+    """Write the result of :func:`choose_thresholds` as JSON, whole or not at all."""
+    write_json(path, thresholds)
+
+
+def read_thresholds(path: str | Path) -> tuple[dict[str, float | None], dict[str, Any]]:
+    """Read a thresholds file: thresholds by landmark, and the ``meta`` that says how they were found.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    path = Path(path)
+    fix = 'write {"tip": 0.3, "anchor": 0.2, "meta": {...}}, or evaluate the validation split first'
+    try:
+        data = json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise UserError('thresholds file not found', path, fix) from None
+    except ValueError as error:
+        raise UserError(f'thresholds file is not valid JSON: {error}', path, fix) from None
+    meta = data.pop('meta', {}) if isinstance(data, dict) else None
+    if not isinstance(meta, dict) or not all(
+            k in LANDMARKS and (v is None or type(v) in (int, float) and math.isfinite(v))
+            for k, v in data.items()):
+        raise UserError('thresholds file is not {landmark: number, "meta": {...}}', path, fix)
+    return data, meta
+
+
+def threshold_source(path: str | Path, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a metrics file records about thresholds from a file: its name, and the data behind it."""
+    return {'file': Path(path).name, 'split': meta.get('split'), 'data': meta.get('data')}

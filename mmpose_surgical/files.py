@@ -1,0 +1,53 @@
+"""Writing files so that a reader never sees half of one."""
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmpose_surgical.errors import UserError
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary neighbour of ``path``, then put it in place in one step.
+
+    Raises:
+        UserError: The place cannot be written.
+    """
+    path = Path(path)
+    # The suffix stays last, because image writers choose the format by it.
+    temporary = path.with_name(f'.{path.stem}.{os.getpid()}.tmp{path.suffix}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f'file cannot be written: {error.strerror or error}', path,
+                        'name a place that can be written') from None
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding='utf-8'))
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write JSON atomically; NaN is refused, because JSON has none."""
+    write_text(path, json.dumps(data, indent=1, allow_nan=False) + '\n')
+
+
+def read_json(path: str | Path, fix: str = 'write it again from its source') -> Any:
+    """Read JSON.
+
+    Raises:
+        UserError: The file is missing or damaged; ``fix`` is what the user is told to do.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise UserError('file not found', path, fix) from None
+    except ValueError as error:
+        raise UserError(f'file is not valid JSON: {error}', path, fix) from None

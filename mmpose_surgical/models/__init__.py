@@ -1,0 +1,1 @@
+"""Clip backbone, temporal fusion and the mask-prior refiner."""

@@ -1,0 +1,17 @@
+"""The refinement network F_refine."""
+from mmpose.models.pose_estimators import TopdownPoseEstimator
+from mmpose.registry import MODELS
+from torch import Tensor
+
+
+@MODELS.register_module()
+class MaskPriorRefiner(TopdownPoseEstimator):
+    """H^r = F_refine(I_t, H^c, M^c), on the target frame alone (paper, section 2.2).
+
+    ``backbone`` and ``neck`` are the visual stem, ``head`` is a :class:`RefineHead`. The coarse network and the
+    segmenter are not part of it: their outputs arrive with the data, in training as in testing.
+    """
+
+    def refine(self, image: Tensor, coarse: Tensor, mask: Tensor, validity: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Refined heatmaps of normalised pictures; shapes as in :meth:`RefineHead.forward`, ``image`` (N, 3, H, W)."""
+        return self.head(self.extract_feat(image), coarse, mask, validity)

@@ -1,0 +1,111 @@
+"""Fingerprints: what an artifact was made from, and whether that still holds."""
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.evaluation.summary import git_commit
+from mmpose_surgical.files import read_json, write_json
+
+RECORD = 'artifact.json'
+
+# Where something runs and how fast never changes what comes out.
+_NOT_CONTENT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'data_root', 'predictions',
+                'priors', 'out_predictions', 'lazy_init'}
+
+
+class Status(Enum):
+    """State of an artifact's folder with respect to a fingerprint."""
+    MISSING = 'waiting'
+    PARTIAL = 'resumes'
+    DONE = 'done'
+    STALE = 'stale'
+
+
+def content_of(config: Any) -> Any:
+    """A JSON-ready copy of a config section without what does not change the content."""
+    if isinstance(config, dict):
+        return {str(k): content_of(v) for k, v in sorted(config.items()) if k not in _NOT_CONTENT}
+    if isinstance(config, (list, tuple)):
+        return [content_of(v) for v in config]
+    return config if isinstance(config, (str, int, float, bool, type(None))) else repr(config)
+
+
+def digest_of(content: Any) -> str:
+    """Short hash of a JSON-ready value."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_digest(path: str | Path) -> str | None:
+    """SHA-256 of a file, ``None`` where there is none."""
+    path = Path(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def differences(old: Any, new: Any, where: str = '') -> list[str]:
+    """What differs between two JSON-ready values, as lines ``a.b: 1 -> 2``."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [line for key in sorted(old.keys() | new.keys())
+                for line in differences(old.get(key), new.get(key), f'{where}.{key}' if where else key)]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [line for i, pair in enumerate(zip(old, new)) for line in differences(*pair, f'{where}[{i}]')]
+    return [] if old == new else [f'{where}: {json.dumps(old)} -> {json.dumps(new)}'[:200]]
+
+
+@dataclass
+class Artifact:
+    """A folder together with the content that its files were, or will be, made from."""
+    folder: Path
+    content: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        return digest_of(self.content)
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """The folder's own record, ``None`` where it has none."""
+        path = self.folder / RECORD
+        return read_json(path, f'remove {self.folder} or run with --rebuild') if path.exists() else None
+
+    @property
+    def status(self) -> Status:
+        record = self.record
+        if record is None:
+            return Status.MISSING
+        if record['fingerprint'] != self.fingerprint:
+            return Status.STALE
+        return Status.DONE if record['done'] else Status.PARTIAL
+
+    def changes(self) -> list[str]:
+        """How the content differs from what the folder records."""
+        record = self.record
+        return [] if record is None else differences(record['content'], self.content)
+
+    def begin(self) -> None:
+        """Mark the folder as being made from this content.
+
+        Raises:
+            UserError: The folder holds something else.
+        """
+        record = self.record
+        if record is None and self.folder.is_dir() and any(self.folder.iterdir()):
+            raise UserError('folder is not empty and was not made by this tool', self.folder,
+                            'choose another --work-dir')
+        if record is None or record['fingerprint'] != self.fingerprint:
+            self._write(done=False)
+
+    def finish(self, **facts: Any) -> None:
+        """Mark the folder as complete and keep facts about it (checkpoint, thresholds, ...)."""
+        self._write(done=True, **facts)
+
+    def _write(self, done: bool, **facts: Any) -> None:
+        write_json(self.folder / RECORD, dict(fingerprint=self.fingerprint, done=done, git_commit=git_commit(),
+                                              facts=facts, content=self.content))
+
+    def beside(self) -> 'Artifact':
+        """This artifact in a folder of its own beside one that was made from something else."""
+        return Artifact(self.folder.with_name(f'{self.folder.name}-{self.fingerprint[:8]}'), self.content)

@@ -1,0 +1,146 @@
+"""Reading a config and filling in what it names once.
+
+A config names its data folder, window, codec and stores once, at the top level. MMEngine merges ``--cfg-options`` after
+a config file is evaluated, so these values are written into the places that need them here, after every override. The
+config that a run dumps is complete and works without this module.
+"""
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmpose_surgical.datasets.annotations import Annotations
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.packaged_weights import PREFIX, find_packaged
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+_EVALUATORS = ('val_evaluator', 'test_evaluator')
+
+
+def load_config(path: str | Path, options: dict[str, Any] | None = None, work_dir: str | Path | None = None) -> Config:
+    """Read a config file, merge overrides and fill in.
+
+    Args:
+        path: Config file.
+        options: Overrides as ``--cfg-options`` gives them.
+        work_dir: Folder of the run; else the config's own ``work_dir``, else ``work_dirs/<config name>``.
+
+    Raises:
+        UserError: The file is missing or cannot be evaluated.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError('config file not found', path, 'see configs/ for those that exist')
+    try:
+        # Registering the plugin imports torch and MMPose; a run that is already done needs neither.
+        cfg = Config.fromfile(path, import_custom_modules=False)
+        cfg.merge_from_dict(options or {})
+    except (KeyError, SyntaxError, NameError, TypeError, ValueError, FileNotFoundError, AttributeError) as error:
+        raise UserError(f'config cannot be read: {type(error).__name__}: {error}', path, 'correct the config or the '
+                        '--cfg-options') from None
+    cfg.config_file = str(path)
+    cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path('work_dirs') / path.stem)
+    fill_in(cfg)
+    return cfg
+
+
+def fill_in(cfg: Config) -> None:
+    """Write data folder, window and codec into data sets, transforms, evaluators and model. Idempotent."""
+    for name in LOADERS:
+        if cfg.get(name):
+            dataset = cfg[name]['dataset']
+            dataset.update(data_root=cfg.data_root, **cfg.clip)
+            for transform in dataset['pipeline']:
+                _fill_transform(transform, cfg.codec)
+    for name in _EVALUATORS:
+        if cfg.get(name):
+            loader = cfg[name.replace('evaluator', 'dataloader')]
+            cfg[name].update(data_root=cfg.data_root, split=loader['dataset']['split'])
+    head = cfg.model.get('head', {})
+    if head.get('type') in ('HeatmapHead', 'RefineHead'):
+        head['decoder'] = dict(cfg.codec)
+    fusion = cfg.model.backbone.get('fusion')
+    if fusion is not None:
+        fusion['num_frames'] = cfg.clip.num_frames
+    _drop_missing_weights(cfg.model.backbone)
+
+
+def _fill_transform(transform: dict, codec: dict) -> None:
+    if transform['type'] == 'TopdownAffine':
+        transform['input_size'] = tuple(codec['input_size'])
+    elif transform['type'] == 'GenerateTarget':
+        transform['encoder'] = dict(codec)
+    elif transform['type'] == 'LoadMaskPrior':
+        transform['heatmap_size'] = tuple(codec['heatmap_size'])
+
+
+def _drop_missing_weights(backbone: dict) -> None:
+    """Start from scratch where the weights that a config would like are not there; :func:`weights_line` says so."""
+    backbone = backbone.get('backbone', backbone)
+    init = backbone.get('init_cfg')
+    if not init or init.get('type') != 'Pretrained':
+        return
+    checkpoint = init['checkpoint']
+    if not checkpoint or (checkpoint.startswith(PREFIX) and find_packaged(checkpoint) is None):
+        backbone['init_cfg'] = None
+        if 'frozen_stages' in backbone:
+            backbone['frozen_stages'] = -1  # random features are not to be kept
+
+
+def weights_line(cfg: Config) -> str:
+    """One line that says what the backbone starts from."""
+    backbone = cfg.model.backbone.get('backbone', cfg.model.backbone)
+    init = backbone.get('init_cfg')
+    if init and init.get('type') == 'Pretrained':
+        return f'backbone: {backbone["type"]}, starts from {init["checkpoint"]}'
+    return f'backbone: {backbone["type"]}, from scratch (a file or torchvision://NAME in BACKBONE_WEIGHTS gives more)'
+
+
+def fill_in_stores(cfg: Config, predictions: Path, priors: Path) -> None:
+    """Write the folders of coarse predictions and mask priors into every ``LoadMaskPrior``."""
+    for name in LOADERS:
+        if cfg.get(name):
+            for transform in cfg[name]['dataset']['pipeline']:
+                if transform['type'] == 'LoadMaskPrior':
+                    transform.update(predictions=str(predictions), priors=str(priors))
+
+
+def resolve_prior(prior: dict, annotations: Annotations) -> dict:
+    """Decide which segmenter makes the mask priors; nothing silently stands in for SAM 3.
+
+    Args:
+        prior: The config's ``prior``: ``backend``, ``checkpoint`` and arguments of the backend.
+        annotations: The data that the prior will be made for.
+
+    Returns:
+        The same with ``backend`` and ``checkpoint`` decided.
+
+    Raises:
+        UserError: ``auto`` finds neither weights nor synthetic data, or ``simulated`` meets other pictures.
+    """
+    resolved = dict(prior)
+    checkpoint = resolved.get('checkpoint') or os.environ.get('SAM3_CHECKPOINT') or ''
+    choices = ('pass SAM 3 weights (SAM3_CHECKPOINT=PATH or --cfg-options prior.checkpoint=PATH), or name a stand-in '
+               'yourself: --cfg-options prior.backend=grabcut')
+    if resolved['backend'] == 'auto':
+        if checkpoint:
+            resolved['backend'] = 'sam3'
+        elif annotations.synthetic:
+            resolved['backend'] = 'simulated'
+        else:
+            raise UserError('no prior backend: there are no SAM 3 weights, and this data is not synthetic, so that no '
+                            'stand-in is taken', annotations.path, choices)
+    if resolved['backend'] == 'simulated' and not annotations.synthetic:
+        raise UserError('the "simulated" prior reads the renderer\'s masks and exists for synthetic data only',
+                        annotations.path, choices)
+    if resolved['backend'] == 'sam3':
+        resolved['checkpoint'] = checkpoint
+    return resolved
+
+
+def prior_line(prior: dict, annotations: Annotations) -> str:
+    """One line that says which prior is used, and why."""
+    if prior['backend'] != 'simulated':
+        return f'prior: {prior["backend"]}' + (f' ({prior["checkpoint"]})' if prior.get('checkpoint') else '')
+    return 'prior: simulated (a stand-in: SAM3_CHECKPOINT is unset; synthetic data)'

@@ -1,0 +1,52 @@
+"""Several processes: started by torchrun or SLURM, all walking one plan together."""
+import os
+from datetime import timedelta
+from typing import Any
+
+TIMEOUT = timedelta(minutes=60)
+
+
+def start_processes(launcher: str) -> None:
+    """Join the process group before any Runner exists, on GPUs by NCCL and else by gloo.
+
+    MMEngine joins inside a Runner and on GPUs only; a plan needs it for all its stages.
+    """
+    if launcher == 'none':
+        return
+    import torch
+    from mmengine.dist import init_dist, is_distributed
+    if is_distributed():
+        return
+    if torch.cuda.is_available():
+        init_dist(launcher, backend='nccl', timeout=TIMEOUT)
+        return
+    if launcher == 'slurm':
+        os.environ.update(RANK=os.environ['SLURM_PROCID'], WORLD_SIZE=os.environ['SLURM_NTASKS'],
+                          LOCAL_RANK=os.environ.get('SLURM_LOCALID', '0'))
+    torch.distributed.init_process_group('gloo', timeout=TIMEOUT)
+
+
+def rank_from_environment() -> tuple[int, int]:
+    """Rank and world size as the launcher set them, known before any process group exists."""
+    env = os.environ
+    rank = env.get('RANK') or env.get('SLURM_PROCID') or '0'
+    world = env.get('WORLD_SIZE') or env.get('SLURM_NTASKS') or '1'
+    return int(rank), int(world)
+
+
+def share_from_main(value: Any) -> Any:
+    """The value that rank 0 holds, on every rank. An exception raised as a value on rank 0 is raised everywhere."""
+    from mmengine.dist import broadcast_object_list, is_distributed
+    if is_distributed():
+        box = [value]
+        broadcast_object_list(box)
+        value = box[0]
+    if isinstance(value, Exception):
+        raise value
+    return value
+
+
+def wait_for_all() -> None:
+    """Return when every rank has come here."""
+    from mmengine.dist import barrier
+    barrier()

@@ -1,0 +1,214 @@
+"""Plans: the stages behind a config, which of them are done, and walking through the rest."""
+import copy
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from mmengine.config import Config
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from mmpose_surgical.datasets.annotations import Annotations
+from mmpose_surgical.datasets.splits import Splits, frames_of_split, load_splits
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.files import read_json, write_json
+from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of, file_digest
+from mmpose_surgical.pipeline.config import fill_in_stores, load_config
+from mmpose_surgical.pipeline.prompting import backend_of, predictions_of_store
+from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage
+
+STAGE_VERSION = 1
+"""Raised when a stage of this package makes something else from the same config."""
+
+PROMPT_THRESHOLDS = 'prompt_thresholds.json'
+
+
+class Stage(Protocol):
+    """What a plan needs of a stage."""
+    title: str
+    note: str
+
+    @property
+    def status(self) -> Status: ...
+
+    def run(self, progress: Callable[[int, int], None]) -> None: ...
+
+
+@dataclass
+class Plan:
+    """Stages in order; the last one is the run that was asked for."""
+    heading: list[str]
+    stages: list[Stage]
+    changes: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The plan in words."""
+        total = len(self.stages)
+        width = max(len(stage.title) for stage in self.stages)
+        return self.heading + [
+            f'[{number}/{total}] {stage.title:<{width}}  {stage.status.value}{stage.note}'
+            for number, stage in enumerate(self.stages, 1)] + self.changes
+
+    def run(self, console: Console) -> None:
+        """Run what is not done, in order. Called by all ranks together; only rank 0 prints."""
+        from mmpose_surgical.pipeline.distributed import share_from_main
+        total = len(self.stages)
+        for number, stage in enumerate(self.stages, 1):
+            # One rank decides for all: a status read a moment later elsewhere could differ.
+            if share_from_main(stage.status) is Status.DONE:
+                continue
+            console.print(f'[bold]\\[{number}/{total}] {stage.title}[/bold]')
+            with Progress(TextColumn('      '), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                          console=console, transient=True) as bar:
+                stage.run(partial(_show, bar, bar.add_task('', total=None, visible=False)))
+
+
+def _show(bar: Progress, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total, visible=True)
+
+
+def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lines: list[str] | None = None) -> Plan:
+    """The stages behind a complete config.
+
+    Args:
+        cfg: From :func:`load_config`, with the prior resolved.
+        annotations: The data set that ``cfg.data_root`` points to.
+        rebuild: Replace artifacts that are stale instead of making new ones beside them.
+        lines: Opening lines of the printed plan.
+
+    Raises:
+        UserError: The work directory belongs to another config, or the data has too few videos for the folds.
+    """
+    from mmpose_surgical.pipeline.finish import finish_run
+    splits = load_splits(annotations.root, annotations)
+    for name in ('train', 'val', 'test'):
+        if not splits.videos(name):
+            raise UserError(f'there is no {name} video', annotations.root / 'splits.json',
+                            'give every split videos of its own')
+    if not cfg.get('coarse'):
+        artifact = Artifact(Path(cfg.work_dir), train_content(cfg, annotations))
+        check_own_folder(artifact, rebuild)
+        return Plan(lines or [], [TrainStage(_title(cfg), cfg, artifact, finish_run)])
+    stages, changes, predictions, priors = coarse_stages(cfg, annotations, splits, rebuild)
+    fill_in_stores(cfg, predictions.folder, priors.folder)
+    content = train_content(cfg, annotations, predictions=predictions.fingerprint, priors=priors.fingerprint)
+    artifact = Artifact(Path(cfg.work_dir), content)
+    check_own_folder(artifact, rebuild)
+    return Plan(lines or [], [*stages, TrainStage(_title(cfg), cfg, artifact, finish_run)], changes)
+
+
+def coarse_stages(cfg: Config, annotations: Annotations, splits: Splits,
+                  rebuild: bool) -> tuple[list[Stage], list[str], Artifact, Artifact]:
+    """Stages that make coarse predictions and mask priors, what is stale about old ones, and the two stores."""
+    from mmpose_surgical.pipeline.finish import finish_run
+    coarse_cfg = coarse_config(cfg)
+    changes: list[str] = []
+
+    def placed(folder: Path, content: dict[str, Any]) -> Artifact:
+        artifact = Artifact(folder, content)
+        if artifact.status is not Status.STALE:
+            return artifact
+        changes.append(f'{folder} is stale: {"; ".join(artifact.changes()[:5])}')
+        if not rebuild:
+            return artifact.beside()
+        shutil.rmtree(folder)
+        return artifact
+
+    whole = placed(Path(coarse_cfg.work_dir), train_content(coarse_cfg, annotations))
+    coarse_cfg.work_dir = str(whole.folder)
+    stages: list[Stage] = [TrainStage('coarse, all training videos', coarse_cfg, whole, finish_run)]
+    models = {split: whole for split in ('train', 'val', 'test')}
+    groups = [(coarse_cfg, whole.folder, split) for split in ('val', 'test')]
+    if cfg.coarse.get('out_of_fold', True):
+        folds = fold_stages(coarse_cfg, annotations, splits, placed)
+        stages.append(SeveralStages(f'coarse, {len(folds)} folds by video', folds))
+        groups += [(fold.cfg, fold.artifact.folder, f'fold{k}') for k, fold in enumerate(folds)]
+        models.update({f'fold{k}': fold.artifact for k, fold in enumerate(folds)})
+        title = 'coarse predictions: out-of-fold for train, [1] for val and test'
+    else:
+        groups.append((coarse_cfg, whole.folder, 'train'))
+        title = 'coarse predictions: [1] for all, in-sample for train'
+    predictions = placed(whole.folder / 'predictions', dict(
+        stage='predict', version=STAGE_VERSION, pipeline=content_of(coarse_cfg.test_dataloader.dataset),
+        models={split: artifact.fingerprint for split, artifact in models.items()}))
+    stages.append(PredictStage(title, predictions, groups, annotations,
+                               lambda folder: choose_prompt_thresholds(folder, cfg, annotations)))
+    priors = placed(whole.folder / f'priors-{cfg.prior.backend}', dict(
+        stage='priors', version=STAGE_VERSION, backend=backend_of(cfg).fingerprint,
+        predictions=predictions.fingerprint))
+    frames = [frame for split in ('train', 'val', 'test') for frame in frames_of_split(annotations, split)]
+    stages.append(PriorStage('mask priors', priors, cfg, predictions.folder,
+                             lambda: read_json(predictions.folder / PROMPT_THRESHOLDS), frames, annotations.root))
+    return stages, changes, predictions, priors
+
+
+def coarse_config(cfg: Config) -> Config:
+    """The config of the prerequisite, with the data, seed and overrides of the config that asks for it."""
+    path = Path(cfg.coarse.config)
+    if not path.is_absolute():
+        path = Path(cfg.config_file).parent / path
+    options = dict(cfg.coarse.get('overrides') or {})
+    options = {'data_root': cfg.data_root, 'randomness': dict(cfg.get('randomness', {})), **options}
+    coarse = load_config(path, options, Path(cfg.work_dir).parent / path.stem)
+    coarse.launcher = cfg.get('launcher', 'none')
+    return coarse
+
+
+def fold_stages(coarse_cfg: Config, annotations: Annotations, splits: Splits,
+                placed: Callable[[Path, dict[str, Any]], Artifact]) -> list[TrainStage]:
+    """One training per fold, on the training videos outside of it (design: no in-sample coarse prediction)."""
+    if len(splits.folds) < 2:
+        raise UserError(f'the data has {len(splits.folds)} folds, out-of-fold predictions need two or more',
+                        annotations.root / 'splits.json',
+                        'add "folds" to the file, or set --cfg-options coarse.out_of_fold=False')
+    stages = []
+    for k in range(len(splits.folds)):
+        cfg = copy.deepcopy(coarse_cfg)
+        cfg.train_dataloader.dataset.split = f'not-fold{k}'
+        # The held-out videos are predicted once, by the last epoch: nothing is selected on them.
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        artifact = placed(Path(coarse_cfg.work_dir) / f'fold{k}', train_content(cfg, annotations))
+        cfg.work_dir = str(artifact.folder)
+        stages.append(TrainStage(f'fold {k}', cfg, artifact))
+    return stages
+
+
+def train_content(cfg: Config, annotations: Annotations, **upstream: str) -> dict[str, Any]:
+    """What decides the outcome of a training."""
+    sections = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks')
+    return dict(
+        stage='train', version=STAGE_VERSION, seed=cfg.get('randomness', {}).get('seed'), upstream=upstream,
+        data=annotations.sha256, splits=file_digest(annotations.root / 'splits.json'),
+        **{name: content_of(cfg.get(name)) for name in sections})
+
+
+def check_own_folder(artifact: Artifact, rebuild: bool) -> None:
+    """Refuse a work directory that another config or other data made; with ``rebuild`` empty it."""
+    if artifact.status is not Status.STALE:
+        return
+    if rebuild:
+        shutil.rmtree(artifact.folder)
+        return
+    raise UserError(f'work directory was made from something else: {"; ".join(artifact.changes()[:5])}',
+                    artifact.folder, 'choose another --work-dir, or replace it with --rebuild')
+
+
+def choose_prompt_thresholds(folder: Path, cfg: Config, annotations: Annotations) -> dict[str, Any]:
+    """Prompt thresholds from the coarse predictions of the training videos, never from reported data."""
+    from mmpose_surgical.evaluation.thresholds import choose_thresholds
+    from mmpose_surgical.pipeline.finish import matching_rules
+    frames = frames_of_split(annotations, 'train')
+    found = choose_thresholds(frames, predictions_of_store(folder, frames), source=dict(split='train'),
+                              **matching_rules(cfg))
+    thresholds = {landmark: found[landmark] if found.get(landmark) is not None else 1.0
+                  for landmark in found if landmark != 'meta'}
+    write_json(folder / PROMPT_THRESHOLDS, thresholds)
+    return dict(prompt_thresholds=thresholds, chosen_on='train, out-of-fold' if cfg.coarse.get('out_of_fold', True)
+                else 'train, in-sample')
+
+
+def _title(cfg: Config) -> str:
+    return Path(cfg.work_dir).name if not cfg.get('config_file') else Path(cfg.config_file).stem.replace('_', ' + ')

@@ -1,0 +1,66 @@
+"""Coarse heatmaps of a split into a store: what the refiner sees, in training as in testing."""
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import get_dist_info
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmpose.registry import DATASETS, MODELS
+from torch.utils.data import DataLoader, Subset
+
+import mmpose_surgical.plugin  # noqa: F401  (registers everything)
+from mmpose_surgical.pipeline.artifacts import Artifact
+from mmpose_surgical.pipeline.stages import Progress
+from mmpose_surgical.priors.store import RecordStore
+
+
+def load_model(cfg: Config, checkpoint: Path) -> torch.nn.Module:
+    """The model of a config with trained weights, in evaluation mode on the device at hand."""
+    init_default_scope(cfg.get('default_scope', 'mmpose'))
+    model_cfg = copy.deepcopy(cfg.model)
+    model_cfg.setdefault('test_cfg', {})['output_heatmaps'] = True
+    model = MODELS.build(model_cfg)
+    load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
+    return model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+
+
+@torch.no_grad()
+def predict_into_store(cfg: Config, checkpoint: Path, split: str, artifact: Artifact, progress: Progress,
+                       model_name: str) -> None:
+    """Predict this rank's share of a split; frames that the store already has are left alone.
+
+    Each record holds ``heatmaps`` float16 (L, h, w) of the whole picture, ``keypoints`` (3, 2) in pixels of the
+    original picture and ``scores`` (3,), with the geometry of the input and the name of the model that made it.
+    """
+    rank, world = get_dist_info()
+    init_default_scope(cfg.get('default_scope', 'mmpose'))
+    loader_cfg = copy.deepcopy(cfg.test_dataloader)
+    loader_cfg.dataset.split = split
+    dataset = DATASETS.build(loader_cfg.dataset)
+    ids = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
+    with RecordStore(artifact.folder, {'coarse': artifact.fingerprint}, mode='a') as store:
+        missing = [i for i, image_id in enumerate(ids) if not store.has(image_id)][rank::world]
+        if not missing:
+            return
+        model = load_model(cfg, checkpoint)
+        loader = DataLoader(Subset(dataset, missing), batch_size=loader_cfg.batch_size, collate_fn=pseudo_collate,
+                            num_workers=loader_cfg.get('num_workers', 0))
+        done = 0
+        for batch in loader:
+            for sample in model.test_step(batch):
+                instances = sample.pred_instances
+                key = f'{sample.img_id}-{artifact.fingerprint}'
+                store.put(key, dict(
+                    heatmaps=sample.pred_fields.heatmaps.float().cpu().numpy().astype(np.float16),
+                    keypoints=np.asarray(instances.keypoints[0], np.float32),
+                    scores=np.asarray(instances.keypoint_scores[0], np.float32)),
+                    dict(input_center=[float(v) for v in sample.input_center],
+                         input_scale=[float(v) for v in sample.input_scale],
+                         input_size=[int(v) for v in sample.input_size], model=model_name))
+                store.link(sample.img_id, key)
+                done += 1
+            progress(done, len(missing))

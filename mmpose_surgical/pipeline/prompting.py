@@ -1,0 +1,94 @@
+"""From coarse predictions to mask priors: prompts, backend, store."""
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+from mmengine.utils import import_modules_from_strings
+
+from mmpose_surgical.datasets.annotations import Frame
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.evaluation.predictions import Predictions
+from mmpose_surgical.landmarks import SLOTS, landmark_of
+from mmpose_surgical.pipeline.artifacts import Artifact
+from mmpose_surgical.pipeline.stages import Progress
+from mmpose_surgical.priors.base import MaskPriorBackend, PriorFrame, build_backend
+from mmpose_surgical.priors.maker import PriorJob, PriorSummary, make_priors
+from mmpose_surgical.priors.prompts import prompts_from_points
+from mmpose_surgical.priors.store import RecordStore
+
+
+def backend_of(cfg: Config) -> MaskPriorBackend:
+    """The prior backend of a config with a resolved prior; imports what the config's ``custom_imports`` register."""
+    import_modules_from_strings(**cfg.custom_imports)
+    return build_backend({key: value for key, value in cfg.prior.items() if value != ''})
+
+
+def describe_prior(cfg: Config) -> dict[str, Any]:
+    """What every table says of the prior: backend, whether it is a stand-in, fingerprint of backend and weights."""
+    backend = backend_of(cfg)
+    return dict(backend=backend.name, stand_in=backend.stand_in, fingerprint=backend.fingerprint)
+
+
+def predictions_of_store(folder: Path, frames: list[Frame]) -> Predictions:
+    """All coarse points of these frames, without a threshold."""
+    store = RecordStore(folder)
+    records = []
+    for frame in frames:
+        arrays, _ = store.get(frame.image_id)
+        rows = zip(SLOTS, arrays['keypoints'].tolist(), arrays['scores'].tolist())
+        records += [dict(image_id=frame.image_id, landmark=landmark_of(slot), x=x, y=y, score=score)
+                    for slot, (x, y), score in rows if score > 0]
+    return Predictions.from_records(records, str(folder))
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Picture (H, W, 3) RGB uint8."""
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise UserError('picture cannot be decoded', path, 'restore the file')
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def load_prior_frame(frame: Frame, root: Path) -> PriorFrame:
+    """A picture for a backend. Of the annotations only masks travel with it, of all instances alike."""
+    has_masks = any(tool.segmentation for tool in frame.tools)
+    return PriorFrame(read_rgb(frame.path(root)), frame.image_id, partial(instance_masks, frame) if has_masks else None)
+
+
+def instance_masks(frame: Frame) -> list[np.ndarray]:
+    """Masks (H, W) of all instances of a frame, whether they act or not."""
+    masks = (tool.mask(frame.height, frame.width) for tool in frame.tools)
+    return [mask for mask in masks if mask is not None]
+
+
+def active_mask(frame: Frame) -> np.ndarray | None:
+    """Mask of the acting tools, for the quality report alone; ``None`` where the data has none or nothing acts."""
+    masks = [tool.mask(frame.height, frame.width) for tool in frame.active_tools]
+    return np.any(masks, axis=0) if masks and all(mask is not None for mask in masks) else None
+
+
+def make_store(artifact: Artifact, cfg: Config, predictions: Path, thresholds: dict[str, float], frames: list[Frame],
+               root: Path, progress: Progress, batch_size: int = 8) -> PriorSummary:
+    """Make the priors of these frames that the store lacks."""
+    backend = backend_of(cfg)
+    coarse = RecordStore(predictions)
+    jobs = []
+    for frame in frames:
+        arrays, _ = coarse.get(frame.image_id)
+        points, labels = prompts_from_points(arrays['keypoints'], arrays['scores'], thresholds,
+                                             (frame.width, frame.height))
+        jobs.append(PriorJob(frame.image_id, partial(load_prior_frame, frame, root), points, labels,
+                             partial(active_mask, frame)))
+    made_from = dict(backend=backend.fingerprint, made_from=artifact.fingerprint)
+    with RecordStore(artifact.folder, made_from, mode='a') as store:
+        return make_priors(jobs, backend, store, batch_size, progress)
+
+
+def summary_facts(summaries: list[PriorSummary]) -> dict[str, Any]:
+    """The summaries of all ranks as one record."""
+    total = sum(summaries, PriorSummary())
+    return dict(summary=asdict(total), mean_iou=total.mean_iou)

@@ -1,0 +1,83 @@
+"""What ``tools/train.py`` does."""
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from rich.console import Console
+
+from mmpose_surgical.datasets.annotations import Annotations, load_annotations
+from mmpose_surgical.evaluation.summary import metrics_table
+from mmpose_surgical.files import read_json
+from mmpose_surgical.pipeline.artifacts import Status
+from mmpose_surgical.pipeline.config import load_config, prior_line, resolve_prior, weights_line
+from mmpose_surgical.pipeline.data import ensure_data
+from mmpose_surgical.pipeline.distributed import rank_from_environment, start_processes
+from mmpose_surgical.pipeline.finish import METRICS
+from mmpose_surgical.pipeline.plan import Plan, build_plan
+
+
+def parse_options(words: list[str]) -> dict:
+    """``--cfg-options`` words to a dict, by MMEngine's rules."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--options', nargs='*', action=DictAction, default={})
+    return parser.parse_args(['--options', *words]).options if words else {}
+
+
+def train_command(args: argparse.Namespace) -> int:
+    """Build the plan of a config, print it, walk it, and print the results."""
+    rank, world = rank_from_environment() if args.launcher != 'none' else (0, 1)
+    console = Console(quiet=rank > 0)
+    cfg = load_config(args.config, parse_options(args.cfg_options), args.work_dir)
+    merge_flags(cfg, args)
+    made = ensure_data(cfg, console, dry_run=args.plan, rank=rank)
+    if not made:
+        console.print(f'data: {cfg.data_root} is made first (synthetic, {cfg.synthetic.spec}); the plan follows then')
+        return 0
+    annotations = load_annotations(cfg.data_root)
+    # Weights and stand-ins are decided before the first second of training is spent.
+    plan = plan_of(cfg, annotations, args.rebuild and rank == 0)
+    for line in plan.lines():
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if args.plan:
+        return 0
+    if any(stage.status is not Status.DONE for stage in plan.stages):
+        start_processes(args.launcher)
+        if args.rebuild and world > 1:
+            from mmpose_surgical.pipeline.distributed import wait_for_all
+            wait_for_all()
+        plan.run(console)
+    show_results(cfg, console)
+    return 0
+
+
+def plan_of(cfg: Config, annotations: Annotations, rebuild: bool = False) -> Plan:
+    """The plan of a config, with its opening lines; resolves the prior on the way."""
+    heading = [f'data: {cfg.data_root}' + (' (synthetic)' if annotations.synthetic else ''), weights_line(cfg)]
+    if cfg.get('coarse'):
+        cfg.prior = resolve_prior(cfg.prior, annotations)
+        heading.insert(0, prior_line(cfg.prior, annotations))
+    return build_plan(cfg, annotations, rebuild, heading)
+
+
+def merge_flags(cfg: Config, args: argparse.Namespace) -> None:
+    """MMPose's flags into the config, for the run and its prerequisite alike."""
+    cfg.launcher = args.launcher
+    overrides: dict = {}
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        overrides['optim_wrapper'] = dict(type='ClipAmpOptimWrapper')
+    if args.auto_scale_lr:
+        overrides['auto_scale_lr'] = dict(enable=True)
+    if args.show_dir:
+        cfg.show_dir = args.show_dir
+    cfg.merge_from_dict(overrides)
+    if cfg.get('coarse'):
+        cfg.coarse.setdefault('overrides', {}).update(overrides)
+
+
+def show_results(cfg: Config, console: Console) -> None:
+    """Print the metrics table of a finished run and where its files are."""
+    folder = Path(cfg.work_dir)
+    console.print(metrics_table(read_json(folder / METRICS)))
+    console.print(f'results: {folder / METRICS}   overlays: {folder / "overlays"}', highlight=False, soft_wrap=True)

@@ -1,0 +1,201 @@
+"""The stages that a plan is made of. All ranks run a stage together; each does its share."""
+import copy
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmpose_surgical.datasets.annotations import Annotations, Frame
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.pipeline.artifacts import Artifact, Status
+from mmpose_surgical.pipeline.distributed import wait_for_all
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while a stage works."""
+
+
+def final_checkpoint(folder: Path) -> Path:
+    """The checkpoint that a finished training run stands for: the best one if it chose one, else the last.
+
+    Raises:
+        UserError: The folder has none.
+    """
+    best = sorted(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    if best:
+        return best[-1]
+    pointer = folder / 'last_checkpoint'
+    if pointer.is_file():
+        # Only the name counts: the folder may have been moved since.
+        path = folder / Path(pointer.read_text().strip()).name
+        if path.is_file():
+            return path
+    raise UserError('no checkpoint in the folder', folder, 'train it first with tools/train.py')
+
+
+@dataclass
+class TrainStage:
+    """Train one model in one folder; a full run is evaluated at its end, a fold is not.
+
+    Args:
+        title: What the plan prints.
+        cfg: Complete config of this training.
+        artifact: Its folder and content.
+        finish: Called with the config when training is over, e.g. to evaluate; returns facts for the record.
+    """
+    title: str
+    cfg: Config
+    artifact: Artifact
+    finish: Callable[[Config], dict[str, Any]] | None = None
+    note: str = ''
+
+    @property
+    def status(self) -> Status:
+        return self.artifact.status
+
+    def run(self, progress: Progress) -> None:
+        from mmengine.dist import is_main_process
+        if is_main_process():
+            self.artifact.begin()
+        wait_for_all()
+        train(self.cfg)
+        facts = self.finish(self.cfg) if self.finish else {}
+        wait_for_all()
+        if is_main_process():
+            checkpoint = final_checkpoint(Path(self.cfg.work_dir))
+            self.artifact.finish(checkpoint=checkpoint.name, train_split=self.cfg.train_dataloader.dataset.split,
+                                 **facts)
+        wait_for_all()
+
+
+def train(cfg: Config) -> None:
+    """Train in ``cfg.work_dir``, from its last readable checkpoint if there is one."""
+    cfg = copy.deepcopy(cfg)
+    cfg.resume = True
+    runner = build_runner(cfg)
+    # A run that was cut off behind its last epoch has nothing left to train.
+    runner.train()
+    del runner
+    gc.collect()
+
+
+def build_runner(cfg: Config) -> Any:
+    """A Runner with a name of its own, so that several can follow each other in one process."""
+    import torch
+    from mmengine.dist import is_distributed
+    from mmengine.runner import Runner
+
+    import mmpose_surgical.plugin  # noqa: F401  (registers everything)
+    cfg = copy.deepcopy(cfg)
+    name = Path(cfg.work_dir).name
+    cfg.experiment_name = f'{name}_{time.time_ns()}'
+    if is_distributed() and not torch.cuda.is_available():
+        # MMEngine would hand a GPU number to DDP.
+        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
+                                     find_unused_parameters=cfg.get('find_unused_parameters', False))
+    return Runner.from_cfg(cfg)
+
+
+@dataclass
+class SeveralStages:
+    """Stages of one kind that the plan shows as one line."""
+    title: str
+    stages: list[TrainStage]
+    note: str = ''
+
+    @property
+    def status(self) -> Status:
+        states = [stage.status for stage in self.stages]
+        if all(state is Status.DONE for state in states):
+            return Status.DONE
+        return Status.MISSING if all(state is Status.MISSING for state in states) else Status.PARTIAL
+
+    def run(self, progress: Progress) -> None:
+        for number, stage in enumerate(self.stages):
+            progress(number, len(self.stages))
+            if stage.status is not Status.DONE:
+                stage.run(lambda done, total: None)
+
+
+@dataclass
+class PredictStage:
+    """Coarse heatmaps and points of many frames into a store.
+
+    Args:
+        title: What the plan prints.
+        artifact: Folder and content of the store.
+        groups: Which checkpoint predicts which split: (config, folder of the trained model, split).
+        annotations: The data.
+        finish: Called once all predictions are there, on rank 0.
+    """
+    title: str
+    artifact: Artifact
+    groups: list[tuple[Config, Path, str]]
+    annotations: Annotations
+    finish: Callable[[Path], dict[str, Any]] | None = None
+    note: str = ''
+
+    @property
+    def status(self) -> Status:
+        return self.artifact.status
+
+    def run(self, progress: Progress) -> None:
+        from mmengine.dist import get_dist_info
+
+        from mmpose_surgical.pipeline.predict import predict_into_store
+        rank, _ = get_dist_info()
+        if rank == 0:
+            self.artifact.begin()
+        wait_for_all()
+        for cfg, folder, split in self.groups:
+            predict_into_store(cfg, final_checkpoint(folder), split, self.artifact, progress, model_name=folder.name)
+            wait_for_all()
+        if rank == 0:
+            facts = self.finish(self.artifact.folder) if self.finish else {}
+            self.artifact.finish(**facts, models={split: str(folder) for _, folder, split in self.groups})
+        wait_for_all()
+
+
+@dataclass
+class PriorStage:
+    """Mask priors of many frames into a store.
+
+    Args:
+        title: What the plan prints.
+        artifact: Folder and content of the store.
+        cfg: Config with the resolved prior.
+        predictions: Folder of the store of coarse predictions.
+        thresholds: Prompt thresholds per landmark, read when the stage starts.
+        frames: The frames that need a prior.
+        root: Folder of the data set.
+    """
+    title: str
+    artifact: Artifact
+    cfg: Config
+    predictions: Path
+    thresholds: Callable[[], dict[str, float]]
+    frames: list[Frame]
+    root: Path
+    note: str = ''
+
+    @property
+    def status(self) -> Status:
+        return self.artifact.status
+
+    def run(self, progress: Progress) -> None:
+        from mmengine.dist import collect_results, get_dist_info
+
+        from mmpose_surgical.pipeline.prompting import make_store, summary_facts
+        rank, world = get_dist_info()
+        if rank == 0:
+            self.artifact.begin()
+        wait_for_all()
+        summary = make_store(self.artifact, self.cfg, self.predictions, self.thresholds(),
+                             self.frames[rank::world], self.root, progress)
+        summaries = collect_results([summary], world, device='cpu')
+        if rank == 0:
+            self.artifact.finish(**summary_facts(summaries))
+        wait_for_all()

@@ -1,0 +1,1 @@
+"""Mask priors: promptable segmenters, stand-ins for them, and the store."""

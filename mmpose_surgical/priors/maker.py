@@ -1,0 +1,153 @@
+"""Fill a store with mask priors (no torch in here; a backend may need it)."""
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+
+from mmpose_surgical.priors.base import MaskPrior, MaskPriorBackend, PriorFrame
+from mmpose_surgical.priors.prompts import round_prompts, straddles
+from mmpose_surgical.priors.store import RecordStore, content_key
+
+
+@dataclass(frozen=True)
+class PriorJob:
+    """One picture and its prompts.
+
+    Args:
+        image_id: Its id in the annotation file.
+        load: Reads the picture; called only for what is not yet done.
+        points_xy: (P, 2), pixels of the original picture; P may be 0.
+        labels: (P,).
+        truth: Gives the bool (H, W) ground-truth mask of the tool, for the summary alone: no backend sees it.
+    """
+    image_id: int
+    load: Callable[[], PriorFrame]
+    points_xy: np.ndarray
+    labels: np.ndarray
+    truth: Callable[[], np.ndarray | None] | None = None
+
+
+@dataclass
+class PriorSummary:
+    """What was done; add up the summaries of several ranks with ``+``.
+
+    ``total`` = ``done`` (in the store before) + ``made`` + ``reused`` (same pixels and prompts under another
+    id) + ``unprompted``. The other counts are about what was made now: ``failed`` did not pass the quality
+    gate, ``straddling`` of ``with_instances`` had prompts on two tools, and ``mean_iou`` is over
+    ``with_truth`` masks.
+    """
+    total: int = 0
+    done: int = 0
+    made: int = 0
+    reused: int = 0
+    unprompted: int = 0
+    failed: int = 0
+    with_instances: int = 0
+    straddling: int = 0
+    with_truth: int = 0
+    iou_sum: float = 0.
+
+    @property
+    def mean_iou(self) -> float | None:
+        """Mean IoU with the ground truth (failed priors count as 0); ``None`` where none is known."""
+        return self.iou_sum / self.with_truth if self.with_truth else None
+
+    def __add__(self, other: 'PriorSummary') -> 'PriorSummary':
+        return PriorSummary(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+def prompt_note(points_xy: np.ndarray, labels: np.ndarray) -> str:
+    """Short hash of one set of prompts, by which a link made for other prompts is told from a current one."""
+    parts = round_prompts(points_xy).astype('<f4').tobytes() + np.asarray(labels, '<i8').tobytes()
+    return hashlib.sha256(parts).hexdigest()[:16]
+
+
+def make_priors(jobs: Iterable[PriorJob], backend: MaskPriorBackend, store: RecordStore, batch_size: int = 1,
+                progress: Callable[[int, int], None] | None = None) -> PriorSummary:
+    """Make the priors that the store lacks, and those whose prompts have changed.
+
+    What is done costs no call of the backend. Ranks share the work as ``jobs[rank::world]``, each with its
+    own :class:`RecordStore` on the same folder. A cut-off run goes on where it was: a batch is stored when it
+    is made.
+
+    Args:
+        jobs: Pictures and prompts.
+        backend: Segments them.
+        store: Open for appending, with a fingerprint that names the backend.
+        batch_size: Pictures per call of :meth:`MaskPriorBackend.embed_batch`.
+        progress: Called with (finished, total) pictures, after the look at the store and after each batch.
+
+    Returns:
+        The summary of this call.
+    """
+    jobs = list(jobs)
+    pending = [job for job in jobs if store.note(job.image_id) != prompt_note(job.points_xy, job.labels)]
+    summary = PriorSummary(total=len(jobs), done=len(jobs) - len(pending))
+    finished = summary.done
+    if progress is not None:
+        progress(finished, len(jobs))
+    for start in range(0, len(pending), batch_size):
+        batch = pending[start:start + batch_size]
+        summary += _make_batch(batch, backend, store)
+        finished += len(batch)
+        if progress is not None:
+            progress(finished, len(jobs))
+    return summary
+
+
+def _make_batch(jobs: Sequence[PriorJob], backend: MaskPriorBackend, store: RecordStore) -> PriorSummary:
+    summary = PriorSummary()
+    frames = [job.load() for job in jobs]
+    points = [round_prompts(job.points_xy) for job in jobs]
+    keys = [content_key(backend.frame_digest(frame), p, job.labels, backend.fingerprint)
+            for job, frame, p in zip(jobs, frames, points, strict=True)]
+
+    # Two pictures of one batch may have the same key; the backend is asked once.
+    asked = {key: i for i, key in enumerate(keys) if len(points[i]) and not store.has_value(key)}
+    chosen = sorted(asked.values())
+    if chosen:
+        embeddings = backend.embed_batch([backend.visible_part(frames[i]) for i in chosen])
+        priors = backend.predict_batch(embeddings, [points[i] for i in chosen],
+                                       [jobs[i].labels for i in chosen])
+    else:
+        priors = []
+    made = dict(zip(chosen, priors, strict=True))
+
+    for i, (job, frame, key) in enumerate(zip(jobs, frames, keys, strict=True)):
+        if i in made:
+            prior = made[i]
+            summary.made += 1
+            summary.failed += not prior.valid
+            _compare(summary, job, frame, prior)
+            store.put(key, *prior.to_record())
+        elif not len(points[i]):
+            summary.unprompted += 1
+            store.put(key, *backend.no_prior(frame.size).to_record())
+        else:
+            summary.reused += 1
+    # Links after all values: a picture of this batch may use the value of another.
+    for job, key in zip(jobs, keys, strict=True):
+        store.link(job.image_id, key, prompt_note(job.points_xy, job.labels))
+    return summary
+
+
+def _compare(summary: PriorSummary, job: PriorJob, frame: PriorFrame, prior: MaskPrior) -> None:
+    """Add what the ground truth says of one prior."""
+    if frame.instance_masks is not None:
+        summary.with_instances += 1
+        summary.straddling += straddles(prior.points_xy, frame.instance_masks())
+    truth = job.truth() if job.truth is not None else None
+    if truth is not None:
+        summary.with_truth += 1
+        summary.iou_sum += mask_iou(prior, truth)
+
+
+def mask_iou(prior: MaskPrior, truth: np.ndarray) -> float:
+    """IoU of a prior with a bool (H, W) mask, on the prior's grid; 0 for a prior that is not valid."""
+    shape = prior.logits.shape
+    wanted = cv2.resize(truth.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
+    mask = prior.mask()
+    union = np.logical_or(mask, wanted).sum()
+    return float(np.logical_and(mask, wanted).sum() / union) if union else float(prior.valid)

@@ -1,0 +1,77 @@
+"""From decoded landmarks to point prompts (paper, section 2.2)."""
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from mmpose_surgical.landmarks import SLOTS, landmark_of
+
+PROMPT_GRID = 8
+"""Prompts lie on multiples of 1/8 px: float noise between two machines changes neither key nor mask."""
+
+
+def round_prompts(points_xy: np.ndarray) -> np.ndarray:
+    """Round to 1/8 px: float32 (P, 2) -> float32 (P, 2). Rounding twice changes nothing."""
+    points = np.asarray(points_xy, np.float64).reshape(-1, 2)
+    return (np.floor(points * PROMPT_GRID + 0.5) / PROMPT_GRID).astype(np.float32)
+
+
+def prompts_from_points(keypoints: np.ndarray, scores: np.ndarray, thresholds: Mapping[str, float],
+                        size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """All tips and the anchor that are sure enough, jointly as positive points.
+
+    A landmark that is missing (score 0, or not finite) or below its threshold is left out and the others are
+    used; if none is left there are no prompts, and there is no prior for this picture.
+
+    Args:
+        keypoints: (3, 2) in the slots tip1, tip2, anchor; pixels of the original picture.
+        scores: (3,).
+        thresholds: Least score of a prompt for each landmark type (``tip``, ``anchor``), inclusive.
+        size: Width and height of the original picture; points beyond it are moved to its border.
+
+    Returns:
+        Points float32 (P, 2) on the 1/8 px grid, and labels int64 (P,), all 1; P may be 0.
+    """
+    keypoints = np.asarray(keypoints, np.float64).reshape(len(SLOTS), 2)
+    scores = np.asarray(scores, np.float64).reshape(len(SLOTS))
+    least = np.array([thresholds[landmark_of(name)] for name in SLOTS], np.float64)
+    sure = (scores > 0) & (scores >= least) & np.isfinite(keypoints).all(1)
+    points = round_prompts(keypoints[sure])
+    points = np.clip(points, 0, np.array(size, np.float32) - 1).astype(np.float32)
+    return points, np.ones(len(points), np.int64)
+
+
+def distances_to_masks(points_xy: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Distance in px from each point to each mask: float32 (P, M); 0 inside, infinite for an empty mask.
+
+    Args:
+        points_xy: (P, 2).
+        masks: M bool arrays (H, W).
+    """
+    points = np.asarray(points_xy).reshape(-1, 2)
+    table = np.full((len(points), len(masks)), np.inf, np.float32)
+    for column, mask in enumerate(masks):
+        if not mask.any():
+            continue
+        outside = (~np.asarray(mask, bool)).astype(np.uint8)
+        away = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        x = np.clip(np.rint(points[:, 0]), 0, mask.shape[1] - 1).astype(int)
+        y = np.clip(np.rint(points[:, 1]), 0, mask.shape[0] - 1).astype(int)
+        table[:, column] = away[y, x]
+    return table
+
+
+def straddles(points_xy: np.ndarray, instance_masks: Sequence[np.ndarray], tolerance: float = 8.0,
+              slack: float = 2.0) -> bool:
+    """Whether the prompts lie on two different tools, so that their joint mask cannot be one tool's.
+
+    A prompt belongs to the nearest mask within ``tolerance`` px, and equally to any other at most ``slack``
+    px farther (tools that touch); a prompt near no mask says nothing. The order of the masks does not matter.
+    """
+    table = distances_to_masks(points_xy, instance_masks)
+    if table.size == 0:
+        return False
+    nearest = table.min(1)
+    on_tool = nearest <= tolerance
+    candidates = table[on_tool] <= nearest[on_tool, None] + slack
+    return bool(on_tool.any() and not candidates.all(0).any())

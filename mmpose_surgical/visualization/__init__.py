@@ -1,0 +1,1 @@
+"""Overlays of predictions, ground truth and priors."""

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+@pytest.fixture(scope='module')
+def codec(plugin):
+    from mmpose_surgical.codecs.landmark_heatmap import LandmarkHeatmap
+    return LandmarkHeatmap(input_size=(64, 48), heatmap_size=(16, 12), sigma=1.0)
+
+
+def encode_one(codec, tip1=None, tip2=None, anchor=None, **kwargs):
+    points = [tip1, tip2, anchor]
+    keypoints = np.array([[p or (0, 0) for p in points]], np.float32)
+    return codec.encode(keypoints, np.array([[p is not None for p in points]], np.float32), **kwargs)
+
+
+def test_gaussian_value_by_hand(codec):
+    heatmaps = encode_one(codec, tip1=(20, 16))['heatmaps']  # heatmap pixel (5, 4)
+    assert heatmaps.shape == (2, 12, 16)
+    assert heatmaps[0, 4, 5] == pytest.approx(1)
+    assert heatmaps[0, 4, 6] == pytest.approx(np.exp(-0.5))
+    assert heatmaps[0, 6, 6] == pytest.approx(np.exp(-2.5))
+
+
+def test_absent_landmark_is_a_target_and_unannotated_is_none(codec):
+    absent = encode_one(codec, tip1=(20, 16))
+    assert absent['heatmaps'][1].max() == 0
+    assert absent['keypoint_weights'].tolist() == [[1, 1]]
+    ignored = encode_one(codec, tip1=(20, 16), landmark_annotated=np.array([1, 0], np.float32))
+    assert ignored['keypoint_weights'].tolist() == [[1, 0]]
+
+
+def test_point_outside_the_input_is_absent(codec):
+    assert encode_one(codec, tip1=(-3, 16))['heatmaps'].max() == 0
+    assert encode_one(codec, tip1=(63, 47))['heatmaps'].max() > 0.5
+
+
+def test_two_tools_share_the_maps(codec):
+    keypoints = np.array([[[8, 8], [0, 0], [40, 8]], [[8, 40], [0, 0], [40, 40]]], np.float32)
+    visible = np.array([[1, 0, 1], [1, 0, 1]], np.float32)
+    heatmaps = codec.encode(keypoints, visible)['heatmaps']
+    assert [heatmaps[0, 2, 2], heatmaps[0, 10, 2], heatmaps[1, 2, 10], heatmaps[1, 10, 10]] == pytest.approx([1] * 4)
+
+
+coordinate = st.tuples(st.floats(12, 51), st.floats(12, 35))
+
+
+@settings(deadline=None, max_examples=60)
+@given(tip=coordinate, anchor=coordinate)
+def test_decoding_inverts_encoding_below_a_quarter_of_a_heatmap_pixel(codec, tip, anchor):
+    keypoints, scores = codec.decode(encode_one(codec, tip1=tip, anchor=anchor)['heatmaps'])
+    assert np.abs(keypoints[0, 0] - tip).max() < 1
+    assert np.abs(keypoints[0, 2] - anchor).max() < 1
+    assert scores[0, 0] > 0.7 and scores[0, 2] > 0.7
+
+
+def test_two_tips_fill_slots_by_falling_score_and_a_missing_one_scores_zero(codec):
+    heatmaps = encode_one(codec, tip1=(8, 8), tip2=(48, 40))['heatmaps']
+    heatmaps[0, :6] *= 0.6
+    keypoints, scores = codec.decode(heatmaps)
+    assert keypoints[0, 0] == pytest.approx([48, 40], abs=0.5)
+    assert keypoints[0, 1] == pytest.approx([8, 8], abs=0.5)
+    assert scores[0, 0] == pytest.approx(1, abs=1e-3) and scores[0, 1] == pytest.approx(0.6, abs=1e-3)
+    assert scores[0, 2] == 0 and keypoints[0, 2].tolist() == [0, 0]
+
+
+def test_flat_map_gives_no_point(codec):
+    _, scores = codec.decode(np.zeros((2, 12, 16), np.float32))
+    assert scores.max() == 0

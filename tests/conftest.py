@@ -1,0 +1,72 @@
+"""Fixtures that all tests share."""
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+# Two threads at most, set before numpy or torch is imported: small tensors gain nothing from more.
+for _variable in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
+    os.environ.setdefault(_variable, '1')
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / 'tests'))  # helpers such as toy_data.py
+
+
+@pytest.fixture(scope='session')
+def root() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def shared_real() -> Path:
+    """The folder of real frames beside the checkout; the test is skipped where it is absent."""
+    folder = ROOT.parent / 'shared' / 'real'
+    if not folder.is_dir():
+        pytest.skip(f'no real frames at {folder}')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def plugin() -> ModuleType:
+    """MMPose with everything of this package registered (imports MMPose: ten seconds when cold)."""
+    module = importlib.import_module('mmpose_surgical.plugin')
+    from mmpose.utils import register_all_modules
+
+    register_all_modules()  # sets the default scope 'mmpose' for code that builds without a Runner
+    return module
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _no_network() -> Iterator[None]:
+    """A test that reaches for the network fails, instead of passing only where there is one."""
+    real_connect = socket.socket.connect
+
+    def connect(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_local(address):
+            raise RuntimeError(f'a test tried to connect to {address}; tests run offline')
+        return real_connect(self, address)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, 'connect', connect)
+    yield
+    patch.undo()
+
+
+def _is_local(address: object) -> bool:
+    host = address[0] if isinstance(address, tuple) else ''
+    return host in ('localhost', '::1') or str(host).startswith('127.')
+
+
+@pytest.fixture(scope='session')
+def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy data set of ``tests/toy_data.py``: videos a and b train, c val, d test. Read only."""
+    from toy_data import write_toy_data
+    return write_toy_data(tmp_path_factory.mktemp('toy'))

@@ -1,0 +1,81 @@
+"""``tools/evaluate.py`` as a user calls it."""
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'evaluate.py'
+POINTS = [{'image_id': 1, 'landmark': 'tip', 'x': 100, 'y': 100, 'score': 0.9},
+          {'image_id': 4, 'landmark': 'tip', 'x': 500, 'y': 50, 'score': 0.4}]
+
+
+def call(*args, cwd=None):
+    command = [sys.executable, str(TOOL), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture
+def pred(tmp_path):
+    path = tmp_path / 'pred.json'
+    path.write_text(json.dumps(POINTS))
+    return path
+
+
+def test_help_at_once_and_a_run_without_torch(data_set, pred, tmp_path):
+    begin = time.perf_counter()
+    done = call('--help')
+    assert done.returncode == 0 and '--score-thr' in done.stdout
+    assert time.perf_counter() - begin < 1
+    argv = ['evaluate.py', '--gt', str(data_set), '--pred', str(pred)]
+    code = (f'import runpy, sys; sys.argv = {argv}\n'
+            f'try: runpy.run_path({str(TOOL)!r}, run_name="__main__")\n'
+            'except SystemExit as end: assert end.code == 0\n'
+            'print("loaded", sorted({"torch", "mmengine", "mmcv", "mmpose"} & set(sys.modules)))')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=tmp_path)
+    assert 'loaded []' in done.stdout, done.stderr
+
+
+def test_from_another_folder(data_set, pred, tmp_path):
+    done = call('--gt', 'tiny', '--pred', 'pred.json', '--out', 'out/metrics.json', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    meta = json.loads((tmp_path / 'out' / 'metrics.json').read_text())['meta']
+    assert meta['data']['name'] == 'tiny' and meta['data']['synthetic'] is True and meta['frames'] == 3
+    assert 'tiny (synthetic), 3 frames, 1 idle' in done.stdout and 'all points count' in done.stdout
+
+
+def test_split(data_set, pred, tmp_path):
+    done = call('--gt', data_set, '--pred', pred, '--split', 'val', '--out', tmp_path / 'm.json')
+    metrics = json.loads((tmp_path / 'm.json').read_text())
+    assert metrics['results']['overall']['tip']['tp'] == 1 and metrics['meta']['frames'] == 1
+    assert metrics['meta']['ignored_predictions']['outside_split'] == 1
+    assert 'ignored predictions: 1 (outside_split)' in done.stdout
+
+
+@pytest.mark.parametrize('args, message', [
+    (['--split', 'exam'], 'no split "exam"'),
+    (['--split', 'train'], 'no annotated frame'),
+    (['--tolerance', '-1'], 'not a distance'),
+    (['--tolerance', 'nan'], 'not a distance'),
+    (['--score-thr', 'high'], 'no threshold'),
+    (['--score-thr', 'nose=0.3'], 'no threshold'),
+    (['--score-thr', 'nan'], 'no threshold'),
+    (['--score-thr', 'tip=0.3,0.2'], 'no threshold'),
+    (['--score-thr', 'none.json'], 'not found')])
+def test_one_line_and_code_1(data_set, pred, args, message):
+    done = call('--gt', data_set, '--pred', pred, *args)
+    assert done.returncode == 1 and message in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_predictions_of_unknown_images_are_named(data_set, pred):
+    pred.write_text(json.dumps([{**POINTS[0], 'image_id': 77}]))
+    done = call('--gt', data_set, '--pred', pred)
+    assert done.returncode == 1 and str(pred) in done.stderr
+    assert 'image_id 77 is not in the annotations' in done.stderr
+
+
+def test_a_canvas_that_is_none(data_set, pred):
+    done = call('--gt', data_set, '--pred', pred, '--canvas', '640by480')
+    assert done.returncode == 2 and 'neither WIDTHxHEIGHT nor none' in done.stderr

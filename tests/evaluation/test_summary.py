@@ -1,0 +1,53 @@
+"""What the table and the metrics file say."""
+import io
+import json
+import math
+
+import pytest
+from rich.console import Console
+
+from mmpose_surgical.evaluation.evaluator import evaluate
+from mmpose_surgical.evaluation.summary import metrics_table, with_meta, write_metrics
+
+
+def printed(metrics):
+    """The table as text."""
+    out = io.StringIO()
+    Console(file=out, width=200).print(metrics_table(metrics))
+    return out.getvalue()
+
+
+@pytest.fixture
+def metrics(frame, tool, table):
+    frames = [frame(1, tool('grasp', tip1=(0, 0), tip2=(50, 0))), frame(2)]
+    return evaluate(frames, table((1, 'tip', 3, 4, .9), (2, 'tip', 1, 1, .9)),
+                    score_thr={'tip': .25, 'anchor': None})
+
+
+def test_table_in_per_cent_with_what_it_stands_on(metrics):
+    data = {'name': 'set [1]', 'synthetic': True}
+    source = {'file': 't.json', 'split': 'val', 'data': data}
+    text = printed(with_meta(metrics, data=data, split='test', threshold_from=source,
+                             prior={'backend': 'simulated', 'stand_in': True, 'weights_sha256': None}))
+    lines = [line.split() for line in text.splitlines()]
+    assert ['overall', 'tip', '50.0', '50.0', '50.0', '5.00', '5.00', '1', '1', '1'] in lines
+    assert ['anchor', '-', '-', '-', '-', '-', '0', '0', '0'] in lines
+    for part in ('set [1] (synthetic), split test, 2 frames, 1 idle',
+                 '15 px on a canvas of 640x480, max_pairs',
+                 'tip 0.25, anchor none (from t.json: split val of set [1])', 'prior: simulated (a stand-in)',
+                 'on the acting tool: - % of 0 frames', 'per idle minute: 1500.0 (1 frames)'):
+        assert part in ' '.join(text.split())
+
+
+def test_what_is_not_known_is_not_claimed(metrics):
+    assert 'prior: not recorded' in printed(metrics) and 'from an unnamed source' in printed(metrics)
+    assert 'prior: none' in printed(with_meta(metrics, prior=None))
+
+
+def test_metrics_file_has_null_and_never_nan(tmp_path, metrics):
+    write_metrics(tmp_path / 'm.json', metrics)
+    assert json.loads((tmp_path / 'm.json').read_text()) == metrics
+    assert metrics['results']['overall']['anchor']['f1'] is None
+    with pytest.raises(ValueError):
+        write_metrics(tmp_path / 'm.json', with_meta(metrics, lost=math.nan))
+    assert json.loads((tmp_path / 'm.json').read_text()) == metrics

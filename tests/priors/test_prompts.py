@@ -1,0 +1,72 @@
+"""Rules for prompts (paper, section 2.2)."""
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmpose_surgical.priors.prompts import prompts_from_points, round_prompts, straddles
+
+SIZE = (640, 480)
+POINTS = np.array([[100.3, 50.06], [120.0, 60.0], [200.0, 90.0]])
+
+
+def test_all_sure_landmarks_prompt_jointly_as_positive_points() -> None:
+    points, labels = prompts_from_points(POINTS, np.array([0.9, 0.8, 0.7]), {'tip': 0.5, 'anchor': 0.5}, SIZE)
+    assert points.dtype == np.float32 and labels.dtype == np.int64
+    np.testing.assert_array_equal(points, [[100.25, 50.0], [120, 60], [200, 90]])
+    assert labels.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(('scores', 'kept'), [
+    ([0.9, 0.2, 0.35], [0, 2]),   # each landmark type has its own threshold
+    ([0.1, 0.6, 0.1], [1]),       # one landmark is enough
+    ([0.5, 0.0, 0.3], [0, 2]),    # the threshold is inclusive
+    ([0.1, 0.2, 0.1], []),
+])
+def test_unsure_landmarks_are_left_out(scores: list[float], kept: list[int]) -> None:
+    points, labels = prompts_from_points(POINTS, np.array(scores), {'tip': 0.5, 'anchor': 0.3}, SIZE)
+    np.testing.assert_array_equal(points, round_prompts(POINTS[kept]))
+    assert points.shape == (len(kept), 2) and len(labels) == len(kept)
+
+
+def test_a_missing_landmark_never_prompts() -> None:
+    """Score 0 is how a missing landmark is written, so a threshold of 0 must not let it in."""
+    points, _ = prompts_from_points(np.array([[np.nan, 5.], [0, 0], [30, 40]]), np.array([0.9, 0., 0.9]),
+                                    {'tip': 0., 'anchor': 0.}, SIZE)
+    np.testing.assert_array_equal(points, [[30, 40]])
+
+
+def test_points_beyond_the_border_move_to_it() -> None:
+    points, _ = prompts_from_points(np.array([[-7., 20.], [900., 479.9], [5., 1e9]]), np.ones(3),
+                                    {'tip': 0.5, 'anchor': 0.5}, SIZE)
+    np.testing.assert_array_equal(points, [[0, 20], [639, 479], [5, 479]])
+
+
+@given(st.lists(st.tuples(st.floats(-50, 5000), st.floats(-50, 5000)), max_size=4))
+def test_rounding_is_idempotent_and_close(values: list[tuple[float, float]]) -> None:
+    points = np.array(values).reshape(-1, 2)
+    once = round_prompts(points)
+    np.testing.assert_array_equal(round_prompts(once), once)
+    assert np.abs(once - points).max(initial=0) <= 1 / 16 + 1e-9
+    np.testing.assert_array_equal(once * 8, np.rint(once * 8))
+
+
+def test_straddling(tools: list[np.ndarray]) -> None:
+    on_left, on_right, nowhere = [200, 220], [500, 246], [320, 60]
+    assert straddles(np.array([on_left, on_right]), tools)
+    assert straddles(np.array([on_left, on_right, nowhere]), tools)
+    assert not straddles(np.array([on_left, [250, 200]]), tools)
+    assert not straddles(np.array([on_left, nowhere]), tools)
+    assert not straddles(np.array([nowhere]), tools)
+    assert not straddles(np.zeros((0, 2)), tools)
+    assert not straddles(np.array([on_left]), [])
+
+
+def test_straddling_does_not_depend_on_the_order_of_touching_tools() -> None:
+    left, right = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
+    left[:, :20] = True
+    right[:, 20:] = True
+    seam = np.array([[20.0, 5.0], [10.0, 5.0]])   # on the right tool by a pixel, on the left tool
+    assert not straddles(seam, [left, right])
+    assert not straddles(seam, [right, left])
+    assert straddles(np.array([[30.0, 5.0], [10.0, 5.0]]), [right, left])
