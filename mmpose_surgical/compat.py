@@ -11,12 +11,14 @@ Quirks that no patch mends, for the reader of configs and of code that drives se
 """
 from __future__ import annotations
 
+import importlib
 import importlib.machinery
 import os
 import pickle
 import re
 import sys
 import types
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,12 +37,19 @@ def apply() -> None:
     global _applied
     if _applied:
         return
+    silence_pkg_resources()
     provide_numpy_owndata()
     stand_in_for_mmcv_ops()
     patch_checkpoint_loading()
     patch_checkpoint_saving()
     patch_resume()
     _applied = True
+
+
+# -- setuptools --------------------------------------------------------------------------------------------
+def silence_pkg_resources() -> None:
+    """Hide one warning: MMEngine still imports pkg_resources, and the set-up already holds setuptools back."""
+    warnings.filterwarnings('ignore', message='pkg_resources is deprecated', category=UserWarning)
 
 
 # -- xtcocotools and numpy 2 -------------------------------------------------------------------------------
@@ -102,9 +111,10 @@ def _allowed_globals() -> list[Any]:
     import numpy as np
     from mmengine.logging import HistoryBuffer
 
-    multiarray = getattr(np, '_core', None) or np.core  # numpy 1 has no _core
+    # numpy 1.26 has a numpy._core too, for unpickling only and without these functions.
+    multiarray = importlib.import_module(f'numpy.{"_core" if np.__version__ >= "2" else "core"}.multiarray')
     allowed: list[Any] = [HistoryBuffer, np.ndarray, np.dtype, (_history_buffer_method, 'builtins.getattr')]
-    for function in (multiarray.multiarray._reconstruct, multiarray.multiarray.scalar):
+    for function in (multiarray._reconstruct, multiarray.scalar):
         # Pickles name the module as the numpy that wrote them did.
         allowed += [(function, f'numpy.{core}.multiarray.{function.__name__}') for core in ('core', '_core')]
     kinds = ('?', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8', 'U')
@@ -172,7 +182,8 @@ def _save_atomically(stock: Callable[..., None], checkpoint: dict, filename: str
         return
     target = Path(filename)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
+    # One name per target: what a kill leaves behind is overwritten by the next attempt.
+    temporary = target.with_name(f'.{target.name}.tmp')
     try:
         with temporary.open('wb') as handle:
             torch.save(checkpoint, handle)

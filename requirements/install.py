@@ -27,6 +27,9 @@ KEPT_IN_OWN_ENVIRONMENT = ('torch', 'torchvision', 'numpy', 'opencv-python')
 NO_COMPILER_PINS = {'numpy': 'numpy==1.26.4', 'opencv-python': 'opencv-python==4.11.0.86'}
 FULL_MMCV = 'mmcv==2.1.0'
 NEEDED_GB = 9
+# A torchvision built for another torch imports and fails at its first compiled op only.
+IMPORT_CHECK = ('import torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5); '
+                'import mmpose_surgical.plugin')
 
 
 class SetupError(Exception):
@@ -252,8 +255,7 @@ class Setup:
         print('setup: checking', end='', flush=True)
         check = subprocess.run([self.python, '-m', 'pip', 'check'], capture_output=True, text=True)
         imports = subprocess.run(
-            [self.python, '-W', 'ignore', '-c',
-             'import mmpose_surgical.compat as c; c.apply(); import mmdet, mmpose'],
+            [self.python, '-W', 'ignore', '-c', IMPORT_CHECK],
             capture_output=True, text=True, cwd=self.prefix)
         print(flush=True)
         if check.returncode:

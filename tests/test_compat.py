@@ -118,6 +118,16 @@ def test_apply_twice_patches_once() -> None:
     assert before == (checkpoint.save_checkpoint, checkpoint.load_url, sys.modules.get('mmcv._ext'))
 
 
+# -- setuptools --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(('prepare', 'warned'), [
+    ('', True), ('import mmpose_surgical.compat as c; c.silence_pkg_resources()', False),
+], ids=['upstream', 'patched'])
+def test_mmengine_warns_about_pkg_resources_unless_told_not_to(prepare: str, warned: bool) -> None:
+    code = f'{prepare}\nfrom mmengine.utils import is_installed\nis_installed("mmengine")'
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert ('pkg_resources is deprecated' in result.stderr) is warned
+
+
 # -- xtcocotools -------------------------------------------------------------------------------------------
 @pytest.mark.skipif(versions.version_tuple(np.__version__) < (2,), reason='numpy 1 has the constant')
 def test_numpy_2_lacks_the_constant_that_xtcocotools_reads() -> None:

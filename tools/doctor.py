@@ -23,18 +23,13 @@ def main() -> int:
     """Print the findings; 1 if a required thing is missing or wrong, or a leak was found."""
     args = parse_args()
     from mmpose_surgical.doctor.finding import failed, print_findings, to_json
-    from mmpose_surgical.errors import UserError
 
-    try:
-        if args.audit:
-            from mmpose_surgical.doctor.audit import audit
-            findings, title = audit(args.audit), f'Audit of {args.audit}'
-        else:
-            from mmpose_surgical.doctor.environment import check_environment
-            findings, title = check_environment(), 'Environment'
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
+    if args.audit:
+        from mmpose_surgical.doctor.audit import audit
+        findings, title = audit(args.audit), f'Audit of {args.audit}'
+    else:
+        from mmpose_surgical.doctor.environment import check_environment
+        findings, title = check_environment(), 'Environment'
     if args.json:
         print(to_json(findings))
     else:
@@ -43,4 +38,6 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    from mmpose_surgical.cli import run_tool
+
+    run_tool(main)

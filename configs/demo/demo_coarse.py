@@ -18,9 +18,11 @@ param_scheduler = [
 
 clip = dict(num_frames=3)
 folds = 2
-model = dict(backbone=dict(
+model = dict(
     backbone=dict(
-        _delete_=True, type='MobileNetV2', out_indices=(1, 2, 4, 6), frozen_stages=2,
-        init_cfg=dict(type='Pretrained', checkpoint='packaged://mobilenet_v2')),
-    neck_channels=24 + 32 + 96 + 320,
-    fusion=dict(in_channels=16, channels=32)))
+        backbone=dict(
+            _delete_=True, type='MobileNetV2', out_indices=(1, 2, 4, 6), frozen_stages=2,
+            init_cfg=dict(type='Pretrained', checkpoint='packaged://mobilenet_v2')),
+        neck_channels=24 + 32 + 96 + 320,
+        fusion=dict(in_channels=16, channels=32)),
+    head=dict(in_channels=32))

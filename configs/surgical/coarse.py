@@ -9,7 +9,10 @@ model = dict(
         type='ClipDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
     backbone=dict(
         type='MultiFrameBackbone',
-        backbone=dict(type='ResNet', depth=50, out_indices=(0, 1, 2, 3), init_cfg=dict(type='Pretrained', checkpoint='{{$BACKBONE_WEIGHTS:}}')),
+        backbone=dict(
+            type='ResNet', depth=50, out_indices=(0, 1, 2, 3),
+            # From scratch unless COARSE_WEIGHTS names a file or torchvision://resnet50.
+            init_cfg=dict(type='Pretrained', checkpoint='{{$COARSE_WEIGHTS:none}}')),
         neck_channels=256 + 512 + 1024 + 2048,
         fusion=dict(type='MFCNetLateFusion', in_channels=32, channels=64)),
     head=dict(

@@ -9,7 +9,10 @@ model = dict(
     type='MaskPriorRefiner',
     data_preprocessor=dict(
         type='ClipDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
-    backbone=dict(type='ResNet', depth=18, out_indices=(0, 1, 2, 3), init_cfg=dict(type='Pretrained', checkpoint='{{$BACKBONE_WEIGHTS:}}')),
+    backbone=dict(
+        type='ResNet', depth=18, out_indices=(0, 1, 2, 3),
+        # From scratch unless REFINE_WEIGHTS names a file or torchvision://resnet18.
+        init_cfg=dict(type='Pretrained', checkpoint='{{$REFINE_WEIGHTS:none}}')),
     neck=dict(type='FeatureMapProcessor', concat=True),
     head=dict(
         type='RefineHead',

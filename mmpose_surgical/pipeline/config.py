@@ -82,7 +82,7 @@ def _drop_missing_weights(backbone: dict) -> None:
     if not init or init.get('type') != 'Pretrained':
         return
     checkpoint = init['checkpoint']
-    if not checkpoint or (checkpoint.startswith(PREFIX) and find_packaged(checkpoint) is None):
+    if checkpoint == 'none' or (checkpoint.startswith(PREFIX) and find_packaged(checkpoint) is None):
         backbone['init_cfg'] = None
         if 'frozen_stages' in backbone:
             backbone['frozen_stages'] = -1  # random features are not to be kept
@@ -94,7 +94,7 @@ def weights_line(cfg: Config) -> str:
     init = backbone.get('init_cfg')
     if init and init.get('type') == 'Pretrained':
         return f'backbone: {backbone["type"]}, starts from {init["checkpoint"]}'
-    return f'backbone: {backbone["type"]}, from scratch (a file or torchvision://NAME in BACKBONE_WEIGHTS gives more)'
+    return f'backbone: {backbone["type"]}, from scratch'
 
 
 def fill_in_stores(cfg: Config, predictions: Path, priors: Path) -> None:

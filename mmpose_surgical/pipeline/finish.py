@@ -99,15 +99,21 @@ def write_results(cfg: Config, checkpoint: Path, split: str, predictions: Path, 
     prior = describe_prior(cfg) if cfg.get('prior') and cfg.model.head.get('use_prior') else None
     frames = frames_of_split(annotations, split)
     points = read_predictions(predictions)
-    values, meta = read_thresholds(thresholds) if thresholds else (None, None)
+    values, origin = None, None
+    if cfg.get('score_thr') is not None:
+        values, origin = cfg.score_thr, 'command line'
+    elif thresholds is not None:
+        values, meta = read_thresholds(thresholds)
+        origin = threshold_source(thresholds, meta)
     metrics = with_meta(
         evaluate(frames, points, score_thr=values, landmarks=annotations.landmarks, **matching_rules(cfg)),
-        threshold_from=threshold_source(thresholds, meta) if thresholds else None,
+        threshold_from=origin,
         data=describe_data(annotations), split=split, config=Path(cfg.config_file).name, git_commit=git_commit(),
         checkpoint=dict(name=checkpoint.name, sha256=file_digest(checkpoint)),
         prior=prior)
     write_metrics(folder / METRICS, metrics)
-    draw_overlays(frames, points, values, annotations.root, folder / 'overlays', prior_store_of(cfg) if prior else None,
+    draw_overlays(frames, points, values, annotations.root, Path(cfg.get('show_dir') or folder / 'overlays'),
+                  prior_store_of(cfg) if prior else None,
                   prior['backend'] if prior else None, limit=overlays)
     return metrics
 

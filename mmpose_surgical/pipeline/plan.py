@@ -1,5 +1,6 @@
 """Plans: the stages behind a config, which of them are done, and walking through the rest."""
 import copy
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -97,7 +98,10 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
     content = train_content(cfg, annotations, predictions=predictions.fingerprint, priors=priors.fingerprint)
     artifact = Artifact(Path(cfg.work_dir), content)
     check_own_folder(artifact, rebuild)
-    return Plan(lines or [], [*stages, TrainStage(_title(cfg), cfg, artifact, finish_run)], changes)
+    facts = dict(prior_config=dict(cfg.prior), coarse=os.path.relpath(predictions.folder.parent, artifact.folder),
+                 predictions=os.path.relpath(predictions.folder, artifact.folder),
+                 priors=os.path.relpath(priors.folder, artifact.folder))
+    return Plan(lines or [], [*stages, TrainStage(_title(cfg), cfg, artifact, finish_run, facts)], changes)
 
 
 def coarse_stages(cfg: Config, annotations: Annotations, splits: Splits,
@@ -211,4 +215,4 @@ def choose_prompt_thresholds(folder: Path, cfg: Config, annotations: Annotations
 
 
 def _title(cfg: Config) -> str:
-    return Path(cfg.work_dir).name if not cfg.get('config_file') else Path(cfg.config_file).stem.replace('_', ' + ')
+    return Path(cfg.config_file).stem.removeprefix('demo_').replace('_', ' + ')

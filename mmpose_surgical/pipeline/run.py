@@ -80,4 +80,5 @@ def show_results(cfg: Config, console: Console) -> None:
     """Print the metrics table of a finished run and where its files are."""
     folder = Path(cfg.work_dir)
     console.print(metrics_table(read_json(folder / METRICS)))
-    console.print(f'results: {folder / METRICS}   overlays: {folder / "overlays"}', highlight=False, soft_wrap=True)
+    overlays = cfg.get('show_dir') or folder / 'overlays'
+    console.print(f'results: {folder / METRICS}   overlays: {overlays}', highlight=False, soft_wrap=True)

@@ -3,7 +3,7 @@ import copy
 import gc
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,13 @@ class TrainStage:
         cfg: Complete config of this training.
         artifact: Its folder and content.
         finish: Called with the config when training is over, e.g. to evaluate; returns facts for the record.
+        facts: What else the record keeps.
     """
     title: str
     cfg: Config
     artifact: Artifact
     finish: Callable[[Config], dict[str, Any]] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
     note: str = ''
 
     @property
@@ -67,7 +69,7 @@ class TrainStage:
         if is_main_process():
             checkpoint = final_checkpoint(Path(self.cfg.work_dir))
             self.artifact.finish(checkpoint=checkpoint.name, train_split=self.cfg.train_dataloader.dataset.split,
-                                 **facts)
+                                 **facts, **self.facts)
         wait_for_all()
 
 
@@ -86,17 +88,17 @@ def build_runner(cfg: Config) -> Any:
     """A Runner with a name of its own, so that several can follow each other in one process."""
     import torch
     from mmengine.dist import is_distributed
-    from mmengine.runner import Runner
 
-    import mmpose_surgical.plugin  # noqa: F401  (registers everything)
+    from mmpose_surgical.pipeline.runner import BriefRunner
     cfg = copy.deepcopy(cfg)
-    name = Path(cfg.work_dir).name
-    cfg.experiment_name = f'{name}_{time.time_ns()}'
+    cfg.experiment_name = f'{Path(cfg.work_dir).name}_{time.time_ns()}'
+    # By its usual name the visualizer of the first Runner would serve, and log for, all later ones.
+    cfg.visualizer.name = cfg.experiment_name
     if is_distributed() and not torch.cuda.is_available():
         # MMEngine would hand a GPU number to DDP.
         cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
                                      find_unused_parameters=cfg.get('find_unused_parameters', False))
-    return Runner.from_cfg(cfg)
+    return BriefRunner.from_cfg(cfg)
 
 
 @dataclass

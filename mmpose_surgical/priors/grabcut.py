@@ -54,9 +54,9 @@ class GrabCutPrior(MaskPriorBackend):
 
     def embed(self, frame: PriorFrame) -> _Embedding:
         """Shrink, and turn colour into chroma, redness and damped lightness: uint8 (h, w, 3)."""
-        scale = self.work_side / max(frame.size)
+        scale = min(1., self.work_side / max(frame.size))
         small = (max(8, round(frame.size[0] * scale)), max(8, round(frame.size[1] * scale)))
-        rgb = cv2.resize(frame.rgb, small, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        rgb = cv2.resize(frame.rgb, small, interpolation=cv2.INTER_AREA)
         lab = cv2.cvtColor(cv2.medianBlur(rgb, 3).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
         lightness, red, yellow = cv2.split(lab)
         planes = [np.hypot(red, yellow) * 4, red * 3 + 128,
@@ -118,6 +118,8 @@ def _trimap(planes: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> t
     picture = planes.copy()
     if (region & ~neutral).any():
         picture[(~region & neutral) | black] = np.median(planes[region & ~neutral], axis=0).astype(np.uint8)
+    # On flat colour the cut has no unique minimum, and the search for one takes minutes: noise in the last bit.
+    picture ^= np.random.default_rng(0).integers(0, 2, planes.shape, np.uint8)
     return trimap, picture
 
 

@@ -1,4 +1,5 @@
 """The stand-in by colour."""
+import cv2
 import numpy as np
 import pytest
 
@@ -25,13 +26,21 @@ def test_one_prompt_and_an_imprecise_one_are_enough(picture: np.ndarray, tools: 
     assert mask_iou(backend.predict(embedding, POINTS + [[4., -4.], [-4., 4.]], BOTH), tools[0]) > 0.7
 
 
-def test_the_result_depends_on_nothing_but_its_input(picture: np.ndarray) -> None:
+def test_the_result_depends_on_nothing_but_its_input() -> None:
+    """Noise leaves the colour clusters open, so that they follow the state of OpenCV's random generator."""
+    noise = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 1, (240, 320, 3)), (0, 0), 20)
+    rgb = noise / noise.std() * 40 + (150, 90, 80)
+    rgb[90:130, 60:220] = 0.9 * rgb[90:130, 60:220] + 12
+    frame = PriorFrame(np.clip(rgb, 0, 255).astype(np.uint8))
+    points = np.array([[80., 100.], [200., 120.]])
     backend = GrabCutPrior()
-    embedding = backend.embed(PriorFrame(picture))
-    first = backend.predict(embedding, POINTS, BOTH)
-    backend.predict(embedding, POINTS + 30, BOTH)
-    np.testing.assert_array_equal(backend.predict(embedding, POINTS, BOTH).logits, first.logits)
-    np.testing.assert_array_equal(GrabCutPrior().prior(PriorFrame(picture), POINTS, BOTH).logits, first.logits)
+    embedding = backend.embed(frame)
+    first = backend.predict(embedding, points, BOTH)
+    assert first.mask().any()
+    for state in range(1, 4):
+        cv2.setRNGSeed(state)
+        np.testing.assert_array_equal(backend.predict(embedding, points, BOTH).logits, first.logits)
+    np.testing.assert_array_equal(GrabCutPrior().prior(frame, points, BOTH).logits, first.logits)
 
 
 def test_a_negative_point_is_kept_out(picture: np.ndarray) -> None:
@@ -40,7 +49,7 @@ def test_a_negative_point_is_kept_out(picture: np.ndarray) -> None:
     assert not prior.mask()[round(278 * 0.3), round(60 * 0.3)]
 
 
-@pytest.mark.parametrize('shape', [(480, 640), (30, 200), (9, 9), (200, 30)])
+@pytest.mark.parametrize('shape', [(640, 640), (30, 200), (9, 9)])
 @pytest.mark.parametrize('colour', [(0, 0, 0), (128, 128, 128), (180, 60, 50)])
 def test_a_picture_without_content_gives_a_prior_and_no_crash(shape: tuple, colour: tuple) -> None:
     frame = PriorFrame(np.full((*shape, 3), colour, np.uint8))

@@ -1,7 +1,7 @@
 _base_ = ['../default_runtime.py']
 
 # Epochs, learning rate and batch size are set for the paper-scale data (6,403 training clips).
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=5)
+train_cfg = dict(max_epochs=60, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()
 

@@ -1,0 +1,105 @@
+"""What ``tools/test.py`` does."""
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from rich.console import Console
+
+from mmpose_surgical.datasets.annotations import Annotations, load_annotations
+from mmpose_surgical.datasets.splits import frames_of_split
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.evaluation.predictions import read_predictions, write_predictions
+from mmpose_surgical.files import read_json
+from mmpose_surgical.pipeline.artifacts import RECORD, Artifact, Status, content_of
+from mmpose_surgical.pipeline.config import fill_in_stores, load_config, prior_line, resolve_prior
+from mmpose_surgical.pipeline.distributed import rank_from_environment, start_processes
+from mmpose_surgical.pipeline.finish import THRESHOLDS, predict_split, write_results
+from mmpose_surgical.pipeline.plan import PROMPT_THRESHOLDS, STAGE_VERSION, Plan
+from mmpose_surgical.pipeline.prompting import backend_of
+from mmpose_surgical.pipeline.run import parse_options, show_results
+from mmpose_surgical.pipeline.stages import PredictStage, PriorStage
+
+
+def test_command(args: argparse.Namespace) -> int:
+    """Evaluate a checkpoint on a split of any data set, making coarse predictions and priors where needed."""
+    checkpoint = Path(args.checkpoint)
+    if not checkpoint.is_file():
+        raise UserError('checkpoint not found', checkpoint, 'train one with tools/train.py')
+    options = parse_options(args.cfg_options)
+    data_name = Path(options.get('data_root') or load_config(args.config).data_root).resolve().name
+    folder = Path(args.work_dir or checkpoint.parent / f'test-{data_name}-{args.split}')
+    cfg = load_config(args.config, options, folder)
+    cfg.launcher = args.launcher
+    rank, _ = rank_from_environment() if args.launcher != 'none' else (0, 1)
+    console = Console(quiet=rank > 0)
+    annotations = load_annotations(cfg.data_root)
+    if not frames_of_split(annotations, args.split):
+        raise UserError(f'split "{args.split}" has no annotated frame', annotations.path, 'name another with --split')
+    plan = None
+    if cfg.get('coarse'):
+        cfg.prior = resolve_prior(trained_prior(cfg, checkpoint), annotations)
+        plan = prior_plan(cfg, annotations, args.split, checkpoint, folder)
+        for line in [prior_line(cfg.prior, annotations), *plan.lines()]:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    start_processes(args.launcher)
+    if plan is not None:
+        plan.run(console)
+    predictions = predict_split(cfg, checkpoint, args.split, folder)
+    if rank == 0:
+        if args.show_dir:
+            cfg.show_dir = args.show_dir
+        if args.score_thr is not None:
+            cfg.score_thr = args.score_thr
+        thresholds = checkpoint.parent / THRESHOLDS
+        write_results(cfg, checkpoint, args.split, predictions, thresholds if thresholds.is_file() else None, folder,
+                      overlays=args.overlays)
+        if args.out:
+            write_predictions(args.out, read_predictions(predictions))
+        show_results(cfg, console)
+    return 0
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What a finished training recorded about itself."""
+    record = read_json(folder / RECORD, 'give a checkpoint in the folder where tools/train.py left it')
+    return record['facts']
+
+
+def trained_prior(cfg: Config, checkpoint: Path) -> dict[str, Any]:
+    """The config's prior; ``auto`` means the backend that the model was trained with."""
+    prior = dict(cfg.prior)
+    if prior['backend'] == 'auto':
+        prior.update(facts_of(checkpoint.parent)['prior_config'])
+    return prior
+
+
+def prior_plan(cfg: Config, annotations: Annotations, split: str, checkpoint: Path, folder: Path) -> Plan:
+    """Coarse predictions and mask priors of one split, by the coarse network that the model was trained behind."""
+    coarse = (checkpoint.parent / facts_of(checkpoint.parent)['coarse']).resolve()
+    if not coarse.is_dir():
+        raise UserError('the coarse network of this model is not there', coarse, 'move both folders together')
+    dumped = sorted(coarse.glob('*.py'))
+    if len(dumped) != 1:
+        raise UserError(f'{len(dumped)} configs where one is expected', coarse, 'restore the config of this training')
+    coarse_cfg = load_config(dumped[0], dict(data_root=cfg.data_root), coarse)
+    thresholds = read_json(coarse / 'predictions' / PROMPT_THRESHOLDS, 'train again, so that the file is written')
+    predictions = _own(Artifact(folder / 'predictions', dict(
+        stage='predict', version=STAGE_VERSION, split=split, data=annotations.sha256,
+        pipeline=content_of(coarse_cfg.test_dataloader.dataset), model=read_json(coarse / RECORD)['fingerprint'])))
+    priors = _own(Artifact(folder / f'priors-{cfg.prior.backend}', dict(
+        stage='priors', version=STAGE_VERSION, backend=backend_of(cfg).fingerprint, thresholds=thresholds,
+        predictions=predictions.fingerprint)))
+    fill_in_stores(cfg, predictions.folder, priors.folder)
+    return Plan([], [
+        PredictStage('coarse predictions', predictions, [(coarse_cfg, coarse, split)], annotations),
+        PriorStage('mask priors', priors, cfg, predictions.folder, lambda: thresholds,
+                   frames_of_split(annotations, split), annotations.root)])
+
+
+def _own(artifact: Artifact) -> Artifact:
+    """The artifact in an empty folder where the folder was made from something else: results here are cheap."""
+    if artifact.status is Status.STALE:
+        shutil.rmtree(artifact.folder)
+    return artifact

@@ -1,0 +1,110 @@
+"""The prior must follow the picture through every geometry that training draws."""
+import numpy as np
+import pytest
+
+HEATMAP = (64, 48)
+INPUT = (256, 192)
+
+
+@pytest.fixture
+def stores(plugin, tmp_path):
+    """Stores for picture 7 of 320x200 px: a bright blob as mask prior, one Gaussian as coarse map."""
+    from mmpose.structures.bbox import get_warp_matrix
+
+    from mmpose_surgical.priors.base import to_int8
+    from mmpose_surgical.priors.store import RecordStore
+    x, y = 130.0, 80.0
+    logits = np.full((100, 160), -6.0)
+    logits[36:44, 60:70] = 6.0  # picture px (120..140, 72..88): centre (129.5, 79.5)
+    with RecordStore(tmp_path / 'priors', dict(backend='test'), mode='a') as store:
+        store.put('k', dict(logits=to_int8(logits)), dict(valid=True))
+        store.link(7, 'k')
+        store.put('bad', dict(logits=to_int8(-logits)), dict(valid=False))
+        store.link(8, 'bad')
+    center, scale = np.array([160., 100.]), np.array([320., 240.])  # 320x200 padded to 4:3
+    px, py = get_warp_matrix(center, scale, 0., output_size=INPUT) @ [x, y, 1] / 4
+    ys, xs = np.mgrid[:48, :64]
+    gaussian = np.exp(-((xs - px)**2 + (ys - py)**2) / 8)
+    with RecordStore(tmp_path / 'coarse', dict(coarse='test'), mode='a') as store:
+        for image_id in (7, 8):
+            store.put(f'c{image_id}', dict(heatmaps=np.stack([gaussian, 0 * gaussian]).astype(np.float16)),
+                      dict(input_center=center.tolist(), input_scale=scale.tolist(), input_size=list(INPUT)))
+            store.link(image_id, f'c{image_id}')
+    return tmp_path, (x, y)
+
+
+def run(stores, image_id=7, flip=0.0, draw=None):
+    """MMPose's geometry and then the prior, on a picture that shows the same blob."""
+    from mmcv.transforms import Compose
+    from mmengine.registry import init_default_scope
+    folder, (x, y) = stores
+    init_default_scope('mmpose')
+    picture = np.zeros((200, 320, 3), np.uint8)
+    picture[72:88, 120:140] = 255
+    results = dict(img=picture, img_shape=(200, 320), img_id=image_id, flip_indices=[0, 1, 2],
+                   bbox=np.array([[0, 0, 320, 200]], np.float32), keypoints=np.array([[[x, y]] * 3], np.float32),
+                   keypoints_visible=np.ones((1, 3), np.float32))
+    steps = [dict(type='GetBBoxCenterScale', padding=1.0), dict(type='RandomFlip', prob=flip)]
+    steps += [dict(type='RandomBBoxTransform', **draw)] if draw else []
+    steps += [dict(type='TopdownAffine', input_size=INPUT),
+              dict(type='LoadMaskPrior', predictions=str(folder / 'coarse'), priors=str(folder / 'priors'),
+                   heatmap_size=HEATMAP)]
+    return Compose(steps)(results)
+
+
+def centre_of_mass(array):
+    ys, xs = np.mgrid[:array.shape[0], :array.shape[1]]
+    return np.array([(xs * array).sum(), (ys * array).sum()]) / array.sum()
+
+
+DRAW = dict(shift_factor=0.1, shift_prob=1.0, scale_factor=(0.7, 1.3), rotate_factor=80.0, rotate_prob=1.0)
+
+
+@pytest.mark.parametrize('flip', [0.0, 1.0])
+@pytest.mark.parametrize('seed', range(4))
+def test_prior_follows_the_picture(stores, flip, seed):
+    np.random.seed(seed)
+    results = run(stores, flip=flip, draw=DRAW)
+    assert results['flip'] is bool(flip) and abs(results['bbox_rotation'][0]) > 0
+    landmark = results['transformed_keypoints'][0, 0] / 4
+    if not ((landmark > 4).all() and (landmark < np.array(HEATMAP) - 4).all()):
+        pytest.fail('the draw moved the blob out of the picture; choose another seed')
+    # Peak of the coarse map = the landmark; mask = the blob in the warped picture.
+    assert centre_of_mass(results['coarse_heatmaps'][0]) == pytest.approx(landmark, abs=0.05)
+    picture = results['img'][..., 0].astype(float) / 255
+    blob = centre_of_mass(picture) / 4
+    # The sigmoid of a stored logit is never quite 0, and beyond the picture it is.
+    mask = np.where(results['prior_mask'][0] > 0.01, results['prior_mask'][0], 0)
+    assert centre_of_mass(mask) == pytest.approx(blob, abs=0.3)
+    assert mask.sum() == pytest.approx(picture.sum() / 16, rel=0.15)
+
+
+def test_shapes_and_ranges(stores):
+    results = run(stores)
+    assert results['coarse_heatmaps'].shape == (2, 48, 64) and results['prior_mask'].shape == (1, 48, 64)
+    assert results['coarse_heatmaps'].dtype == results['prior_mask'].dtype == np.float32
+    assert results['prior_mask'].min() >= 0 and results['prior_mask'].max() <= 1 and results['prior_valid'] == 1
+
+
+def test_failed_prior_reads_as_zero(stores):
+    results = run(stores, image_id=8)
+    assert results['prior_mask'].max() == 0 and results['prior_valid'] == 0
+
+
+def test_miss_names_the_picture_and_the_tool(stores):
+    from mmpose_surgical.errors import UserError
+    with pytest.raises(UserError, match='99.*make_priors'):
+        run(stores, image_id=99)
+
+
+def test_colour_jitter_leaves_the_global_random_state_alone(plugin):
+    from mmpose_surgical.datasets.transforms import ClipPhotometricDistortion
+    jitter = ClipPhotometricDistortion()
+    np.random.seed(3)
+    frames = [np.full((4, 4, 3), 90, np.uint8)] * 2
+    out = jitter.transform(dict(img=frames))['img']
+    after = np.random.rand()
+    np.random.seed(3)
+    np.random.randint(2**31)
+    assert after == np.random.rand()
+    assert (out[0] == out[1]).all() and frames[0].max() == 90
