@@ -1,21 +1,34 @@
-"""What all tools share: errors as one line, options, the data set made on first use."""
+"""What all tools share: errors as one line."""
+import os
 import sys
+import time
 from collections.abc import Callable
 
+from mmpose_surgical.compat import silence_pkg_resources
 from mmpose_surgical.errors import UserError
 
 _WORKER_MARK = f'{UserError.__module__}.{UserError.__name__}: '
+_GRACE_SECONDS = 5.
+"""How long other processes than the first hold back an error: most errors meet all of them, and the launcher ends them
+as soon as the first one has said so."""
 
 
 def run_tool(main: Callable[[], int | None]) -> None:
     """Run a tool and exit; what the user can mend is one line on stderr and exit code 1."""
+    silence_pkg_resources()  # MMEngine warns when it is imported, before anything else here is
     try:
         sys.exit(main() or 0)
     except UserError as error:
-        # A data loader worker wraps the message in its own traceback.
-        message = str(error).rpartition(_WORKER_MARK)[2].strip()
-        print(f'error: {message}', file=sys.stderr)
+        if int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0) > 0:
+            time.sleep(_GRACE_SECONDS)
+        print(f'error: {one_line(error)}', file=sys.stderr, flush=True)
         sys.exit(1)
     except KeyboardInterrupt:
         print('stopped; the same command goes on from here', file=sys.stderr)
         sys.exit(130)
+
+
+def one_line(error: UserError) -> str:
+    """The message in one line, without the traceback that a data loader worker wraps it in."""
+    before, mark, message = str(error).rpartition(_WORKER_MARK)
+    return message.splitlines()[0] if mark else ' '.join(message.split('\n'))

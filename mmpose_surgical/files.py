@@ -1,6 +1,7 @@
 """Writing files so that a reader never sees half of one."""
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,16 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         raise UserError(f'file cannot be written: {error.strerror or error}', path,
                         'name a place that can be written') from None
+
+
+def remove_folder(path: str | Path) -> None:
+    """Remove a folder, if it is there, so that nothing ever reads what is left of it after a kill."""
+    path = Path(path)
+    doomed = path.with_name(f'.{path.name}.removed')
+    shutil.rmtree(doomed, ignore_errors=True)
+    if path.is_dir():
+        os.replace(path, doomed)
+        shutil.rmtree(doomed)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -196,13 +196,21 @@ class Setup:
     def _write_constraints(self) -> Path:
         """The tested set, less what a chosen environment brings itself, plus that at its own version."""
         lines = (HERE / 'constraints.txt').read_text().splitlines()
-        override = {} if self._has_compiler() else dict(NO_COMPILER_PINS)
+        override = {} if self._has_compiler() else self._without_compiler()
         if not self.venv:
             override.update(self._own_versions())
         kept = [line for line in lines if line.split('==')[0].lower() not in override]
         target = self.prefix / '.mmpose_surgical_constraints.txt'
         target.write_text('\n'.join([*kept, *filter(None, override.values())]) + '\n')
         return target
+
+    def _without_compiler(self) -> dict[str, str]:
+        version = self._ask('import sys; print("%d.%d" % sys.version_info[:2])')
+        if version != '3.11' and 'xtcocotools' not in self.installed:
+            raise SetupError(f'no C compiler or no Python.h was found, and xtcocotools has no wheel for Python '
+                             f'{version}. Fix: apt install gcc python{version}-dev, or use Python 3.11')
+        print('setup: no C compiler: taking numpy 1.26, for which xtcocotools has a wheel', flush=True)
+        return dict(NO_COMPILER_PINS)
 
     def _own_versions(self) -> dict[str, str]:
         """Constraints that keep what a chosen environment has; an empty one leaves the version to pip."""

@@ -21,7 +21,7 @@ def train(config: str, data: Path, folder: Path, *more: str, **flags) -> int:
     options = tiny_options(data, *more)
     if 'refine' in config:
         options += [f'coarse.overrides.{word}' for word in tiny_options(data)[1:]]
-    args = dict(config=str(ROOT / config), work_dir=str(folder / Path(config).stem), plan=False, rebuild=False, resume=None,
-                amp=False, no_validate=False, auto_scale_lr=False, show_dir=None, cfg_options=options, launcher='none',
-                local_rank=0)
+    args = dict(config=str(ROOT / config), work_dir=str(folder / Path(config).stem), plan=False, rebuild=False,
+                resume=None, amp=False, no_validate=False, auto_scale_lr=False, show_dir=None,
+                cfg_options=options, launcher='none', local_rank=0)
     return train_command(argparse.Namespace(**args | flags))

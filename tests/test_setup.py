@@ -97,9 +97,18 @@ def test_a_torch_of_pypi_gets_the_torchvision_that_fits(here: object) -> None:
 
 def test_without_a_compiler_numpy_1_is_taken(here: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(here, '_has_compiler', lambda: False)
+    monkeypatch.setattr(here, '_ask', lambda code: '3.11')
     lines = constraints_of(here)
     assert [line for line in lines if re.match('numpy|opencv-python', line)] == [
         'numpy==1.26.4', 'opencv-python==4.11.0.86']
+
+
+def test_without_a_compiler_python_3_12_has_no_way(
+        install: ModuleType, here: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(here, '_has_compiler', lambda: False)
+    monkeypatch.setattr(here, '_ask', lambda code: '3.12')
+    with pytest.raises(install.SetupError, match='apt install gcc python3.12-dev, or use Python 3.11'):
+        here._write_constraints()
 
 
 def test_every_pin_is_exact_and_once(root: Path) -> None:

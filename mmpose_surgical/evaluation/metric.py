@@ -54,8 +54,9 @@ class LandmarkMatchingMetric(BaseMetric):
                  canvas: Sequence[float] | None = CANVAS,
                  score_thr: float | Mapping[str, float | None] | str | None = None,
                  visible_only: bool = False, protocol: Protocol = 'max_pairs',
-                 out_predictions: str | None = None, split: str | None = None, collect_device: str = 'cpu',
+                 out_predictions: str | None = None, split: str | None = None, collect_device: str = 'gpu',
                  prefix: str | None = None, collect_dir: str | None = None) -> None:
+        # MMEngine's word 'gpu' means through the process group, on a CPU too; 'cpu' leaves files in the current folder.
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
         self.ann_file = Path(data_root) / ann_file
         self.score_thr = score_thr

@@ -1,5 +1,6 @@
 """Several processes: started by torchrun or SLURM, all walking one plan together."""
 import os
+import warnings
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ def start_processes(launcher: str) -> None:
     from mmengine.dist import init_dist, is_distributed
     if is_distributed():
         return
+    warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated', category=FutureWarning)
     if torch.cuda.is_available():
         init_dist(launcher, backend='nccl', timeout=TIMEOUT)
         return

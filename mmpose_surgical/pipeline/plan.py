@@ -1,7 +1,7 @@
 """Plans: the stages behind a config, which of them are done, and walking through the rest."""
 import copy
 import os
-import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from mmpose_surgical.datasets.annotations import Annotations
 from mmpose_surgical.datasets.splits import Splits, frames_of_split, load_splits
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.files import read_json, write_json
+from mmpose_surgical.files import read_json, remove_folder, write_json
 from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of, file_digest
 from mmpose_surgical.pipeline.config import fill_in_stores, load_config
 from mmpose_surgical.pipeline.prompting import backend_of, predictions_of_store
@@ -40,10 +40,19 @@ class Stage(Protocol):
 
 @dataclass
 class Plan:
-    """Stages in order; the last one is the run that was asked for."""
+    """Stages in order; the last one is the run that was asked for.
+
+    Args:
+        heading: Opening lines.
+        stages: What is to be done.
+        changes: Lines on what was made from something else.
+        replaced: Stale folders to remove before the first stage runs. Planning itself changes nothing, so that every
+            rank makes the same plan.
+    """
     heading: list[str]
     stages: list[Stage]
     changes: list[str] = field(default_factory=list)
+    replaced: list[Path] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The plan in words."""
@@ -55,16 +64,24 @@ class Plan:
 
     def run(self, console: Console) -> None:
         """Run what is not done, in order. Called by all ranks together; only rank 0 prints."""
-        from mmpose_surgical.pipeline.distributed import share_from_main
+        from mmengine.dist import is_main_process
+
+        from mmpose_surgical.pipeline.distributed import share_from_main, wait_for_all
+        wait_for_all()  # no rank may still be planning when folders go
+        if is_main_process():
+            for folder in self.replaced:
+                remove_folder(folder)
         total = len(self.stages)
         for number, stage in enumerate(self.stages, 1):
             # One rank decides for all: a status read a moment later elsewhere could differ.
             if share_from_main(stage.status) is Status.DONE:
                 continue
             console.print(f'[bold]\\[{number}/{total}] {stage.title}[/bold]')
+            start = time.monotonic()
             with Progress(TextColumn('      '), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                           console=console, transient=True) as bar:
                 stage.run(partial(_show, bar, bar.add_task('', total=None, visible=False)))
+            console.print(f'\\[{number}/{total}] done in {time.monotonic() - start:.1f} s', highlight=False)
 
 
 def _show(bar: Progress, task: TaskID, done: int, total: int) -> None:
@@ -89,46 +106,49 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
         if not splits.videos(name):
             raise UserError(f'there is no {name} video', annotations.root / 'splits.json',
                             'give every split videos of its own')
+    plan = Plan(lines or [], [])
     if not cfg.get('coarse'):
         artifact = Artifact(Path(cfg.work_dir), train_content(cfg, annotations))
-        check_own_folder(artifact, rebuild)
-        return Plan(lines or [], [TrainStage(_title(cfg), cfg, artifact, finish_run)])
-    stages, changes, predictions, priors = coarse_stages(cfg, annotations, splits, rebuild)
+        check_own_folder(artifact, rebuild, plan)
+        plan.stages.append(TrainStage(_title(cfg), cfg, artifact, finish_run))
+        return plan
+    predictions, priors = add_coarse_stages(plan, cfg, annotations, splits, rebuild)
     fill_in_stores(cfg, predictions.folder, priors.folder)
     content = train_content(cfg, annotations, predictions=predictions.fingerprint, priors=priors.fingerprint)
     artifact = Artifact(Path(cfg.work_dir), content)
-    check_own_folder(artifact, rebuild)
+    check_own_folder(artifact, rebuild, plan)
     facts = dict(prior_config=dict(cfg.prior), coarse=os.path.relpath(predictions.folder.parent, artifact.folder),
                  predictions=os.path.relpath(predictions.folder, artifact.folder),
                  priors=os.path.relpath(priors.folder, artifact.folder))
-    return Plan(lines or [], [*stages, TrainStage(_title(cfg), cfg, artifact, finish_run, facts)], changes)
+    plan.stages.append(TrainStage(_title(cfg), cfg, artifact, finish_run, facts))
+    return plan
 
 
-def coarse_stages(cfg: Config, annotations: Annotations, splits: Splits,
-                  rebuild: bool) -> tuple[list[Stage], list[str], Artifact, Artifact]:
-    """Stages that make coarse predictions and mask priors, what is stale about old ones, and the two stores."""
+def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits: Splits,
+                      rebuild: bool) -> tuple[Artifact, Artifact]:
+    """Add the stages that make coarse predictions and mask priors; returns the two stores."""
     from mmpose_surgical.pipeline.finish import finish_run
     coarse_cfg = coarse_config(cfg)
-    changes: list[str] = []
 
     def placed(folder: Path, content: dict[str, Any]) -> Artifact:
         artifact = Artifact(folder, content)
         if artifact.status is not Status.STALE:
             return artifact
-        changes.append(f'{folder} is stale: {"; ".join(artifact.changes()[:5])}')
+        plan.changes.append(f'{folder} is stale{" and is replaced" if rebuild else ""}: '
+                            f'{"; ".join(artifact.changes()[:5])}')
         if not rebuild:
             return artifact.beside()
-        shutil.rmtree(folder)
+        plan.replaced.append(folder)
         return artifact
 
     whole = placed(Path(coarse_cfg.work_dir), train_content(coarse_cfg, annotations))
     coarse_cfg.work_dir = str(whole.folder)
-    stages: list[Stage] = [TrainStage('coarse, all training videos', coarse_cfg, whole, finish_run)]
+    plan.stages.append(TrainStage('coarse, all training videos', coarse_cfg, whole, finish_run))
     models = {split: whole for split in ('train', 'val', 'test')}
     groups = [(coarse_cfg, whole.folder, split) for split in ('val', 'test')]
     if cfg.coarse.get('out_of_fold', True):
         folds = fold_stages(coarse_cfg, annotations, splits, placed)
-        stages.append(SeveralStages(f'coarse, {len(folds)} folds by video', folds))
+        plan.stages.append(SeveralStages(f'coarse, {len(folds)} folds by video', folds))
         groups += [(fold.cfg, fold.artifact.folder, f'fold{k}') for k, fold in enumerate(folds)]
         models.update({f'fold{k}': fold.artifact for k, fold in enumerate(folds)})
         title = 'coarse predictions: out-of-fold for train, [1] for val and test'
@@ -138,15 +158,16 @@ def coarse_stages(cfg: Config, annotations: Annotations, splits: Splits,
     predictions = placed(whole.folder / 'predictions', dict(
         stage='predict', version=STAGE_VERSION, pipeline=content_of(coarse_cfg.test_dataloader.dataset),
         models={split: artifact.fingerprint for split, artifact in models.items()}))
-    stages.append(PredictStage(title, predictions, groups, annotations,
-                               lambda folder: choose_prompt_thresholds(folder, cfg, annotations)))
+    plan.stages.append(PredictStage(title, predictions, groups, annotations,
+                                    lambda folder: choose_prompt_thresholds(folder, cfg, annotations)))
     priors = placed(whole.folder / f'priors-{cfg.prior.backend}', dict(
         stage='priors', version=STAGE_VERSION, backend=backend_of(cfg).fingerprint,
         predictions=predictions.fingerprint))
     frames = [frame for split in ('train', 'val', 'test') for frame in frames_of_split(annotations, split)]
-    stages.append(PriorStage('mask priors', priors, cfg, predictions.folder,
-                             lambda: read_json(predictions.folder / PROMPT_THRESHOLDS), frames, annotations.root))
-    return stages, changes, predictions, priors
+    plan.stages.append(PriorStage('mask priors', priors, cfg, predictions.folder,
+                                  lambda: read_json(predictions.folder / PROMPT_THRESHOLDS), frames,
+                                  annotations.root))
+    return predictions, priors
 
 
 def coarse_config(cfg: Config) -> Config:
@@ -189,12 +210,13 @@ def train_content(cfg: Config, annotations: Annotations, **upstream: str) -> dic
         **{name: content_of(cfg.get(name)) for name in sections})
 
 
-def check_own_folder(artifact: Artifact, rebuild: bool) -> None:
-    """Refuse a work directory that another config or other data made; with ``rebuild`` empty it."""
+def check_own_folder(artifact: Artifact, rebuild: bool, plan: Plan) -> None:
+    """Refuse a work directory that another config or other data made; with ``rebuild`` the plan replaces it."""
     if artifact.status is not Status.STALE:
         return
     if rebuild:
-        shutil.rmtree(artifact.folder)
+        plan.changes.append(f'{artifact.folder} is stale and is replaced: {"; ".join(artifact.changes()[:5])}')
+        plan.replaced.append(artifact.folder)
         return
     raise UserError(f'work directory was made from something else: {"; ".join(artifact.changes()[:5])}',
                     artifact.folder, 'choose another --work-dir, or replace it with --rebuild')

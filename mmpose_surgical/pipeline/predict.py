@@ -43,7 +43,8 @@ def predict_into_store(cfg: Config, checkpoint: Path, split: str, artifact: Arti
     dataset = DATASETS.build(loader_cfg.dataset)
     ids = [dataset.get_data_info(i)['img_id'] for i in range(len(dataset))]
     with RecordStore(artifact.folder, {'coarse': artifact.fingerprint}, mode='a') as store:
-        missing = [i for i, image_id in enumerate(ids) if not store.has(image_id)][rank::world]
+        # Shared out before looking: what is missing changes while other ranks write.
+        missing = [i for i in range(rank, len(ids), world) if not store.has(ids[i])]
         if not missing:
             return
         model = load_model(cfg, checkpoint)

@@ -25,7 +25,7 @@ def parse_options(words: list[str]) -> dict:
 
 def train_command(args: argparse.Namespace) -> int:
     """Build the plan of a config, print it, walk it, and print the results."""
-    rank, world = rank_from_environment() if args.launcher != 'none' else (0, 1)
+    rank = rank_from_environment()[0] if args.launcher != 'none' else 0
     console = Console(quiet=rank > 0)
     cfg = load_config(args.config, parse_options(args.cfg_options), args.work_dir)
     merge_flags(cfg, args)
@@ -35,16 +35,13 @@ def train_command(args: argparse.Namespace) -> int:
         return 0
     annotations = load_annotations(cfg.data_root)
     # Weights and stand-ins are decided before the first second of training is spent.
-    plan = plan_of(cfg, annotations, args.rebuild and rank == 0)
+    plan = plan_of(cfg, annotations, args.rebuild)
     for line in plan.lines():
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if args.plan:
         return 0
     if any(stage.status is not Status.DONE for stage in plan.stages):
         start_processes(args.launcher)
-        if args.rebuild and world > 1:
-            from mmpose_surgical.pipeline.distributed import wait_for_all
-            wait_for_all()
         plan.run(console)
     show_results(cfg, console)
     return 0
@@ -62,18 +59,18 @@ def plan_of(cfg: Config, annotations: Annotations, rebuild: bool = False) -> Pla
 def merge_flags(cfg: Config, args: argparse.Namespace) -> None:
     """MMPose's flags into the config, for the run and its prerequisite alike."""
     cfg.launcher = args.launcher
-    overrides: dict = {}
+    options: dict = {}
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
-        overrides['optim_wrapper'] = dict(type='ClipAmpOptimWrapper')
+        options['optim_wrapper.type'] = 'ClipAmpOptimWrapper'
     if args.auto_scale_lr:
-        overrides['auto_scale_lr'] = dict(enable=True)
+        options['auto_scale_lr.enable'] = True
     if args.show_dir:
         cfg.show_dir = args.show_dir
-    cfg.merge_from_dict(overrides)
     if cfg.get('coarse'):
-        cfg.coarse.setdefault('overrides', {}).update(overrides)
+        options.update({f'coarse.overrides.{key}': value for key, value in options.items()})
+    cfg.merge_from_dict(options)
 
 
 def show_results(cfg: Config, console: Console) -> None:

@@ -1,6 +1,8 @@
 """The stages that a plan is made of. All ranks run a stage together; each does its share."""
 import copy
 import gc
+import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,8 +13,8 @@ from mmengine.config import Config
 
 from mmpose_surgical.datasets.annotations import Annotations, Frame
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.pipeline.artifacts import Artifact, Status
-from mmpose_surgical.pipeline.distributed import wait_for_all
+from mmpose_surgical.pipeline.artifacts import Artifact, Status, file_digest
+from mmpose_surgical.pipeline.distributed import share_from_main, wait_for_all
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while a stage works."""
@@ -33,6 +35,10 @@ def final_checkpoint(folder: Path) -> Path:
         path = folder / Path(pointer.read_text().strip()).name
         if path.is_file():
             return path
+    # MMEngine writes the pointer after the checkpoint: a kill between the two leaves it empty or missing.
+    numbered = [path for path in folder.glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+', path.stem)]
+    if numbered:
+        return max(numbered, key=lambda path: int(path.stem.split('_')[1]))
     raise UserError('no checkpoint in the folder', folder, 'train it first with tools/train.py')
 
 
@@ -110,15 +116,15 @@ class SeveralStages:
 
     @property
     def status(self) -> Status:
-        states = [stage.status for stage in self.stages]
-        if all(state is Status.DONE for state in states):
-            return Status.DONE
-        return Status.MISSING if all(state is Status.MISSING for state in states) else Status.PARTIAL
+        states = {stage.status for stage in self.stages}
+        if len(states) == 1:
+            return states.pop()
+        return Status.STALE if Status.STALE in states else Status.PARTIAL
 
     def run(self, progress: Progress) -> None:
         for number, stage in enumerate(self.stages):
             progress(number, len(self.stages))
-            if stage.status is not Status.DONE:
+            if share_from_main(stage.status) is not Status.DONE:
                 stage.run(lambda done, total: None)
 
 
@@ -157,8 +163,14 @@ class PredictStage:
             wait_for_all()
         if rank == 0:
             facts = self.finish(self.artifact.folder) if self.finish else {}
-            self.artifact.finish(**facts, models={split: str(folder) for _, folder, split in self.groups})
+            self.artifact.finish(**facts, models={split: self._model(folder) for _, folder, split in self.groups})
         wait_for_all()
+
+    def _model(self, folder: Path) -> dict[str, Any]:
+        """Which weights predicted, for the audit: folder (seen from the store), file and its hash."""
+        checkpoint = final_checkpoint(folder)
+        return dict(folder=os.path.relpath(folder, self.artifact.folder), checkpoint=checkpoint.name,
+                    sha256=file_digest(checkpoint))
 
 
 @dataclass
@@ -188,7 +200,7 @@ class PriorStage:
         return self.artifact.status
 
     def run(self, progress: Progress) -> None:
-        from mmengine.dist import collect_results, get_dist_info
+        from mmengine.dist import all_gather_object, get_dist_info
 
         from mmpose_surgical.pipeline.prompting import make_store, summary_facts
         rank, world = get_dist_info()
@@ -197,7 +209,7 @@ class PriorStage:
         wait_for_all()
         summary = make_store(self.artifact, self.cfg, self.predictions, self.thresholds(),
                              self.frames[rank::world], self.root, progress)
-        summaries = collect_results([summary], world, device='cpu')
+        summaries = all_gather_object(summary)
         if rank == 0:
             self.artifact.finish(**summary_facts(summaries))
         wait_for_all()

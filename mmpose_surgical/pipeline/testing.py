@@ -1,6 +1,5 @@
 """What ``tools/test.py`` does."""
 import argparse
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +63,8 @@ def test_command(args: argparse.Namespace) -> int:
 def facts_of(folder: Path) -> dict[str, Any]:
     """What a finished training recorded about itself."""
     record = read_json(folder / RECORD, 'give a checkpoint in the folder where tools/train.py left it')
+    if not record['done']:
+        raise UserError('the training in this folder is not finished', folder, 'finish it with tools/train.py')
     return record['facts']
 
 
@@ -85,21 +86,16 @@ def prior_plan(cfg: Config, annotations: Annotations, split: str, checkpoint: Pa
         raise UserError(f'{len(dumped)} configs where one is expected', coarse, 'restore the config of this training')
     coarse_cfg = load_config(dumped[0], dict(data_root=cfg.data_root), coarse)
     thresholds = read_json(coarse / 'predictions' / PROMPT_THRESHOLDS, 'train again, so that the file is written')
-    predictions = _own(Artifact(folder / 'predictions', dict(
+    predictions = Artifact(folder / 'predictions', dict(
         stage='predict', version=STAGE_VERSION, split=split, data=annotations.sha256,
-        pipeline=content_of(coarse_cfg.test_dataloader.dataset), model=read_json(coarse / RECORD)['fingerprint'])))
-    priors = _own(Artifact(folder / f'priors-{cfg.prior.backend}', dict(
+        pipeline=content_of(coarse_cfg.test_dataloader.dataset), model=read_json(coarse / RECORD)['fingerprint']))
+    priors = Artifact(folder / f'priors-{cfg.prior.backend}', dict(
         stage='priors', version=STAGE_VERSION, backend=backend_of(cfg).fingerprint, thresholds=thresholds,
-        predictions=predictions.fingerprint)))
+        predictions=predictions.fingerprint))
     fill_in_stores(cfg, predictions.folder, priors.folder)
     return Plan([], [
         PredictStage('coarse predictions', predictions, [(coarse_cfg, coarse, split)], annotations),
         PriorStage('mask priors', priors, cfg, predictions.folder, lambda: thresholds,
-                   frames_of_split(annotations, split), annotations.root)])
-
-
-def _own(artifact: Artifact) -> Artifact:
-    """The artifact in an empty folder where the folder was made from something else: results here are cheap."""
-    if artifact.status is Status.STALE:
-        shutil.rmtree(artifact.folder)
-    return artifact
+                   frames_of_split(annotations, split), annotations.root)],
+        # Made from something else, and cheap to make again.
+        replaced=[artifact.folder for artifact in (predictions, priors) if artifact.status is Status.STALE])

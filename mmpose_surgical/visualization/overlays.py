@@ -60,6 +60,24 @@ def draw_overlay(picture: np.ndarray, frame: Frame, points: Predictions, prior: 
     return np.vstack([canvas, _caption(width, unit, [caption, _LEGEND])])
 
 
+def draw_truth(picture: np.ndarray, frame: Frame) -> np.ndarray:
+    """All annotated tools of a picture (H, W, 3): masks in outline, points as rings (hidden ones thin).
+
+    Acting tools are green, others grey.
+    """
+    canvas = picture.copy()
+    for tool in frame.tools:
+        colour = (80, 220, 80) if tool.active else (190, 190, 190)
+        mask = tool.mask(frame.height, frame.width)
+        if mask is not None:
+            outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(canvas, outlines, -1, colour, 1, cv2.LINE_AA)
+        for point in tool.points:
+            cv2.circle(canvas, (round(point.x), round(point.y)), 7, COLOURS[point.landmark], 2 if point.v == 2 else 1,
+                       cv2.LINE_AA)
+    return canvas
+
+
 def _caption(width: int, unit: float, lines: list[str]) -> np.ndarray:
     step = round(19 * unit)
     bar = np.full((step * len(lines) + round(8 * unit), width, 3), 24, np.uint8)
