@@ -23,6 +23,12 @@ def run_tool(main: Callable[[], int | None]) -> None:
             time.sleep(_GRACE_SECONDS)
         print(f'error: {one_line(error)}', file=sys.stderr, flush=True)
         sys.exit(1)
+    except RuntimeError as error:
+        if int(os.environ.get('WORLD_SIZE') or 1) == 1 or 'by peer' not in str(error):
+            raise
+        # Connection closed, or reset, by peer.
+        print('stopped: another process of this run has failed', file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print('stopped; the same command goes on from here', file=sys.stderr)
         sys.exit(130)

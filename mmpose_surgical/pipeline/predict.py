@@ -9,6 +9,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.dist import get_dist_info
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
+from mmengine.utils import import_modules_from_strings
 from mmpose.registry import DATASETS, MODELS
 from torch.utils.data import DataLoader, Subset
 
@@ -37,6 +38,7 @@ def predict_into_store(cfg: Config, checkpoint: Path, split: str, artifact: Arti
     original picture and ``scores`` (3,), with the geometry of the input and the name of the model that made it.
     """
     rank, world = get_dist_info()
+    import_modules_from_strings(**cfg.custom_imports)
     init_default_scope(cfg.get('default_scope', 'mmpose'))
     loader_cfg = copy.deepcopy(cfg.test_dataloader)
     loader_cfg.dataset.split = split

@@ -94,8 +94,11 @@ def build_runner(cfg: Config) -> Any:
     """A Runner with a name of its own, so that several can follow each other in one process."""
     import torch
     from mmengine.dist import is_distributed
+    from mmengine.utils import import_modules_from_strings
 
     from mmpose_surgical.pipeline.runner import BriefRunner
+    # Left out when the config was read, so that a plan does not wait for MMPose.
+    import_modules_from_strings(**cfg.custom_imports)
     cfg = copy.deepcopy(cfg)
     cfg.experiment_name = f'{Path(cfg.work_dir).name}_{time.time_ns()}'
     # By its usual name the visualizer of the first Runner would serve, and log for, all later ones.

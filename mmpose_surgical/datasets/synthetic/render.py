@@ -70,14 +70,16 @@ def _cast(part: Part, index: int, colours: tuple, shift: np.ndarray, depth: np.n
     rays[:, 2] = 1
     axis = (b - a).astype(np.float32)
     length2 = float(axis @ axis)
-    rr, ra, rd = (rays * rays).sum(1), rays @ axis, rays @ a.astype(np.float32)
+    # By components: a matrix product this thin costs more in starting threads than in work.
+    rr = rays[:, 0]**2 + rays[:, 1]**2 + 1
+    ra, rd = (rays[:, 0] * v[0] + rays[:, 1] * v[1] + v[2] for v in (axis, a.astype(np.float32)))
     # Closest points: minimise |s * ray - (a + t * axis)|.
     t = np.clip((ra * rd - rr * float(axis @ a)) / np.maximum(rr * length2 - ra * ra, 1e-9), 0, 1)
     foot = a.astype(np.float32) + t[:, None] * axis
-    s = (rays * foot).sum(1) / rr
+    s = _dot(rays, foot) / rr
     normal = s[:, None] * rays - foot
-    gap2 = (normal * normal).sum(1)
-    radius = part.radius_a + t * (part.radius_b - part.radius_a)
+    gap2 = _dot(normal, normal)
+    radius = part.radius_a + t * np.float32(part.radius_b - part.radius_a)
     hit = gap2 < radius**2
     if not hit.any():
         return
@@ -92,6 +94,11 @@ def _cast(part: Part, index: int, colours: tuple, shift: np.ndarray, depth: np.n
     owner[ys, xs] = index
     normal = (normal - away[:, None] * unit)[nearer] / radius[nearer, None]
     paint[ys, xs] = _shade_tool(part, colours, normal, -unit[nearer], z[nearer], t[nearer])
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Dot products (N,) of rows."""
+    return np.einsum('ij,ij->i', a, b)
 
 
 def _strip(ends: np.ndarray, width_a: float, width_b: float) -> tuple[np.ndarray, np.ndarray] | None:
@@ -116,11 +123,11 @@ def _shade_tool(part: Part, colours: tuple, normal: np.ndarray, view: np.ndarray
                 t: np.ndarray) -> np.ndarray:
     """BGR (N, 3) of surface points: head light beside the lens, metal that mirrors a dark, red cavity."""
     light = view + np.array([-0.18, -0.24, 0.0], np.float32)
-    light /= np.linalg.norm(light, axis=1, keepdims=True)
-    facing = np.clip((normal * light).sum(1), 0, 1)
+    light /= np.sqrt(_dot(light, light))[:, None]
+    facing = np.clip(_dot(normal, light), 0, 1)
     half = light + view
-    half /= np.linalg.norm(half, axis=1, keepdims=True)
-    gloss = np.clip((normal * half).sum(1), 0, 1)
+    half /= np.sqrt(_dot(half, half))[:, None]
+    gloss = np.clip(_dot(normal, half), 0, 1)
     falloff = (9.0 / np.maximum(z, 2.5))**2
     if part.material == 'metal':
         base = np.array([0.50, 0.53, 0.55], np.float32)

@@ -52,8 +52,8 @@ def make_tissue(seed: int, look: VideoLook, blood: float,
 
     lobes, region = warped(fractal(rng, 2, 2, 0.4)), warped(fractal(rng, 2, 2, 0.4))
     lumps, fine = warped(fractal(rng, 14, 3, 0.55), 0.5), fractal(rng, 70, 2, 0.6)
-    colour, crease = _materials(rng, look, region)
-    colour *= (1 - 0.35 * crease * np.clip(0.6 + lobes, 0, 1))[..., None]
+    colour, crease, height = _materials(rng, look, region)
+    colour *= (1 - 0.22 * crease)[..., None]
     colour *= (1 + 0.09 * lumps + 0.05 * fine + 0.10 * lobes)[..., None]
     vessel = np.exp(-(warped(fractal(rng, 7, 3)) / 0.030)**2) * _smoothstep(warped(fractal(rng, 4, 1)), 0.0, 0.7)
     colour += (0.40 * vessel)[..., None] * (np.array([0.12, 0.08, 0.50], np.float32) - colour)
@@ -61,10 +61,10 @@ def make_tissue(seed: int, look: VideoLook, blood: float,
         pool = _smoothstep(warped(fractal(rng, 4, 3)), 0.75 - 0.9 * blood, 0.95 - 0.9 * blood)
         colour += (0.85 * pool)[..., None] * (np.array([0.05, 0.03, 0.34], np.float32) - colour)
 
-    depth = TISSUE_DEPTH - 1.3 * lobes - 0.08 * lumps - 0.5 * crease * np.sign(region)
+    depth = TISSUE_DEPTH - 0.9 * lobes - 0.08 * lumps - 0.45 * height
     if fold is not None:
         away = np.hypot(xs * _SCALE - MARGIN - fold[0], 1.3 * (ys * _SCALE - MARGIN - fold[1])) / fold[2]
-        depth -= 2.2 * np.exp(-away**4)
+        depth -= 1.9 * np.exp(-away**4)
     # Bumps of millimetres decide the highlights although they hardly change the depth.
     surface = (-depth * 28 + 1.6 * lumps + 0.30 * fine).astype(np.float32)
     gx, gy = (cv2.Sobel(surface, cv2.CV_32F, *order, scale=0.125) for order in ((1, 0), (0, 1)))
@@ -80,15 +80,21 @@ def make_tissue(seed: int, look: VideoLook, blood: float,
     return np.clip(colour, 0, 1.4), cv2.resize(depth.astype(np.float32), full, interpolation=cv2.INTER_LINEAR)
 
 
-def _materials(rng: np.random.Generator, look: VideoLook, region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Colour (h, w, 3) of two to four kinds of tissue side by side, and how near (h, w) a border is, 0 to 1."""
+def _materials(rng: np.random.Generator, look: VideoLook,
+               region: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two to four kinds of tissue side by side.
+
+    Returns:
+        Colour (h, w, 3); how near (h, w) a border is, 0 to 1; how far (h, w) the upper kinds stand out, in steps.
+    """
     palette = look.palette.astype(np.float32)
     order = rng.permutation(len(palette))[:int(rng.choice([2, 3, 4], p=[0.35, 0.45, 0.2]))]
     lows = np.sort(rng.uniform(-0.7, 0.6, len(order) - 1))
     colour = np.broadcast_to(palette[order[0]], (*region.shape, 3)).copy()
-    crease = np.zeros_like(region)
+    crease, height = np.zeros_like(region), np.zeros_like(region)
     for low, material in zip(lows, order[1:]):
-        weight = _smoothstep(region, low, low + rng.uniform(0.04, 0.3))
+        weight = _smoothstep(region, low, low + rng.uniform(0.10, 0.4))
         colour += weight[..., None] * (palette[material] - colour)
         crease = np.maximum(crease, 4 * weight * (1 - weight))
-    return colour, crease
+        height += weight
+    return colour, crease, height
