@@ -218,8 +218,8 @@ def find_latest_checkpoint(path: str | Path) -> str | None:
     """The newest whole checkpoint of a work directory, or None.
 
     Stock MMEngine trusts ``last_checkpoint``, which may be empty, or name a file of a folder that was moved
-    since, or one that a kill cut off. Here what it names comes first, then ``epoch_N.pth`` and ``iter_N.pth``
-    by age.
+    or copied since, or one that a kill cut off. Here what it names comes first, then ``epoch_N.pth`` and
+    ``iter_N.pth`` by age.
 
     Raises:
         UserError: There are checkpoints and none is whole.
@@ -231,7 +231,8 @@ def find_latest_checkpoint(path: str | Path) -> str | None:
     named = pointer.read_text().strip() if pointer.is_file() else ''
     numbered = [file for file in folder.glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+', file.stem)]
     numbered.sort(key=lambda file: (file.stat().st_mtime, int(file.stem.split('_')[1])), reverse=True)
-    candidates = [Path(named), folder / Path(named).name] if named else []
+    # Only the name counts: in a folder that was copied, the path still leads to the original.
+    candidates = [folder / Path(named).name] if named else []
     candidates = list(dict.fromkeys(file.absolute() for file in [*candidates, *numbered] if file.is_file()))
     for candidate in candidates:
         if checkpoint_is_whole(candidate):

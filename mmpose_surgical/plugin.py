@@ -16,6 +16,7 @@ MODULES = (
     'datasets.clip_dataset',
     'datasets.transforms',
     'models.clip_preprocessor',
+    'models.lateral_sum',
     'models.multi_frame_backbone',
     'models.temporal_fusion',
     'models.refine_head',

@@ -25,3 +25,11 @@ def train(config: str, data: Path, folder: Path, *more: str, **flags) -> int:
                 resume=None, amp=False, no_validate=False, auto_scale_lr=False, show_dir=None,
                 cfg_options=options, launcher='none', local_rank=0)
     return train_command(argparse.Namespace(**args | flags))
+
+
+def evaluate(config: Path, checkpoint: Path, folder: Path, *options: str, **flags) -> int:
+    """``tools/test.py`` in this process; results go to ``folder``."""
+    from mmpose_surgical.pipeline.testing import test_command
+    args = dict(config=str(config), checkpoint=str(checkpoint), split='test', work_dir=str(folder), out=None,
+                show_dir=None, overlays=2, score_thr=None, cfg_options=list(options), launcher='none', local_rank=0)
+    return test_command(argparse.Namespace(**args | flags))

@@ -23,6 +23,6 @@ model = dict(
         backbone=dict(
             _delete_=True, type='MobileNetV2', out_indices=(1, 2, 4, 6), frozen_stages=2,
             init_cfg=dict(type='Pretrained', checkpoint='packaged://mobilenet_v2')),
-        neck_channels=24 + 32 + 96 + 320,
+        neck=dict(in_channels=(24, 32, 96, 320), out_channels=16),
         fusion=dict(in_channels=16, channels=32)),
     head=dict(in_channels=32))

@@ -21,4 +21,5 @@ model = dict(
     backbone=dict(
         _delete_=True, type='MobileNetV2', out_indices=(1, 2, 4, 6), frozen_stages=2,
         init_cfg=dict(type='Pretrained', checkpoint='packaged://mobilenet_v2')),
-    head=dict(in_channels=24 + 32 + 96 + 320, channels=48))
+    neck=dict(in_channels=(24, 32, 96, 320), out_channels=48),
+    head=dict(in_channels=48, channels=48))

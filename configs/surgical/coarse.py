@@ -13,7 +13,7 @@ model = dict(
             type='ResNet', depth=50, out_indices=(0, 1, 2, 3),
             # From scratch unless COARSE_WEIGHTS names a file or torchvision://resnet50.
             init_cfg=dict(type='Pretrained', checkpoint='{{$COARSE_WEIGHTS:none}}')),
-        neck_channels=256 + 512 + 1024 + 2048,
+        neck=dict(type='LateralSum', in_channels=(256, 512, 1024, 2048), out_channels=32),
         fusion=dict(type='MFCNetLateFusion', in_channels=32, channels=64)),
     head=dict(
         type='HeatmapHead',

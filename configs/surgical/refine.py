@@ -13,10 +13,10 @@ model = dict(
         type='ResNet', depth=18, out_indices=(0, 1, 2, 3),
         # From scratch unless REFINE_WEIGHTS names a file or torchvision://resnet18.
         init_cfg=dict(type='Pretrained', checkpoint='{{$REFINE_WEIGHTS:none}}')),
-    neck=dict(type='FeatureMapProcessor', concat=True),
+    neck=dict(type='LateralSum', in_channels=(64, 128, 256, 512), out_channels=64),
     head=dict(
         type='RefineHead',
-        in_channels=64 + 128 + 256 + 512,
+        in_channels=64,
         use_prior=False,
         loss=dict(type='KeypointMSELoss', use_target_weight=True)),
     test_cfg=dict(flip_test=False, output_heatmaps=False))

@@ -5,14 +5,14 @@ from mmengine.structures import InstanceData, PixelData
 
 CODEC = dict(type='LandmarkHeatmap', input_size=(64, 48), heatmap_size=(16, 12), sigma=1.0)
 STEM = dict(type='MobileNetV2', out_indices=(1, 2, 4, 6))
-STEM_CHANNELS = 24 + 32 + 96 + 320
+NECK = dict(type='LateralSum', in_channels=(24, 32, 96, 320), out_channels=8)
 
 
 @pytest.fixture(scope='module')
 def backbone(plugin):
     from mmpose.registry import MODELS
     torch.manual_seed(0)
-    net = MODELS.build(dict(type='MultiFrameBackbone', backbone=STEM, neck_channels=STEM_CHANNELS,
+    net = MODELS.build(dict(type='MultiFrameBackbone', backbone=STEM, neck=NECK,
                             fusion=dict(type='MFCNetLateFusion', in_channels=8, num_frames=3, channels=16)))
     net.eval()
     return net
@@ -146,8 +146,8 @@ def test_residual_adds_the_coarse_maps(plugin):
 def test_refiner_trains_and_predicts_in_original_pixels(plugin):
     from mmpose.registry import MODELS
     model = MODELS.build(dict(
-        type='MaskPriorRefiner', backbone=STEM, neck=dict(type='FeatureMapProcessor', concat=True),
-        head=dict(type='RefineHead', in_channels=STEM_CHANNELS, decoder=CODEC)))
+        type='MaskPriorRefiner', backbone=STEM, neck=NECK,
+        head=dict(type='RefineHead', in_channels=8, decoder=CODEC)))
     samples = make_samples()
     losses = model.loss(torch.randn(2, 3, 48, 64), samples)
     losses['loss_kpt'].backward()
@@ -191,3 +191,14 @@ def test_packaged_weights_fill_the_backbone(plugin):
     source = torch.load(find_packaged('packaged://mobilenet_v2'), weights_only=True)
     assert torch.equal(net.conv1.conv.weight, source['features.0.0.weight'])
     assert torch.equal(net.layer7[0].conv[2].bn.running_var, source['features.17.conv.7.running_var'])
+
+
+def test_lateral_sum_equals_concatenation_and_one_projection(plugin):
+    """A 1x1 convolution and bilinear enlargement commute; the sides need not be multiples of anything."""
+    from mmpose.registry import MODELS
+    neck = MODELS.build(dict(type='LateralSum', in_channels=(3, 5), out_channels=4))
+    fine, coarse = torch.rand(2, 3, 9, 12), torch.rand(2, 5, 5, 6)
+    enlarged = torch.nn.functional.interpolate(coarse, size=(9, 12), mode='bilinear', align_corners=False)
+    weight = torch.cat([lateral.weight for lateral in neck.laterals], dim=1)
+    expected = neck.activate(torch.nn.functional.conv2d(torch.cat([fine, enlarged], dim=1), weight))
+    assert torch.allclose(neck((fine, coarse))[0], expected, atol=1e-5)

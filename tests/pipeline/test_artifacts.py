@@ -1,0 +1,60 @@
+"""Fingerprints: what counts as another content, and how a difference is worded."""
+import pytest
+
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of, differences, digest_of
+
+LOADER = dict(batch_size=16, num_workers=4, persistent_workers=True, pin_memory=False,
+              dataset=dict(data_root='data/a', split='train', pipeline=[
+                  dict(type='LoadMaskPrior', predictions='p', priors='q', heatmap_size=(48, 36))]))
+
+
+def changed(**dataset) -> dict:
+    return LOADER | dict(dataset=LOADER['dataset'] | dataset)
+
+
+@pytest.mark.parametrize('other', [
+    LOADER | dict(num_workers=0), LOADER | dict(persistent_workers=False, prefetch_factor=2),
+    changed(data_root='/elsewhere'),
+    changed(pipeline=[dict(type='LoadMaskPrior', predictions='x', priors='y', heatmap_size=(48, 36))]),
+    changed(pipeline=[dict(heatmap_size=[48, 36], type='LoadMaskPrior')])])
+def test_workers_and_paths_are_no_content(other):
+    assert digest_of(content_of(other)) == digest_of(content_of(LOADER))
+
+
+@pytest.mark.parametrize('other', [
+    LOADER | dict(batch_size=8), changed(split='not-fold0'),
+    changed(pipeline=[dict(type='LoadMaskPrior', heatmap_size=(48, 37))]), changed(pipeline=[])])
+def test_what_changes_the_outcome_is_content(other):
+    assert digest_of(content_of(other)) != digest_of(content_of(LOADER))
+
+
+def test_differences_name_the_entry():
+    old = dict(model=dict(head=dict(sigma=2, loss=None)), steps=[dict(lr=0.1), dict(lr=0.2)], seed=0)
+    new = dict(model=dict(head=dict(sigma=3)), steps=[dict(lr=0.1), dict(lr=0.5)], seed=0, extra='x')
+    assert differences(old, new) == ['extra: null -> "x"', 'model.head.sigma: 2 -> 3', 'steps[1].lr: 0.2 -> 0.5']
+    assert differences([1], [1, 2], 'list') == ['list: [1] -> [1, 2]']
+    assert differences(old, old) == []
+
+
+def test_life_of_an_artifact(tmp_path):
+    artifact = Artifact(tmp_path / 'run', dict(stage='train', lr=1))
+    assert artifact.status is Status.MISSING
+    artifact.begin()
+    assert artifact.status is Status.PARTIAL
+    artifact.begin()
+    artifact.finish(checkpoint='epoch_1.pth')
+    assert artifact.status is Status.DONE and artifact.record['facts'] == dict(checkpoint='epoch_1.pth')
+    other = Artifact(tmp_path / 'run', dict(stage='train', lr=2))
+    assert other.status is Status.STALE and other.changes() == ['lr: 1 -> 2']
+    beside = other.beside()
+    assert beside.folder.parent == tmp_path and beside.folder.name.startswith('run-')
+    assert beside.status is Status.MISSING
+
+
+def test_damaged_record_is_an_error_that_names_the_way_out(tmp_path):
+    artifact = Artifact(tmp_path / 'run', dict(lr=1))
+    artifact.begin()
+    (tmp_path / 'run/artifact.json').write_text('{"fingerprint": ')
+    with pytest.raises(UserError, match='not valid JSON.*--rebuild'):
+        _ = artifact.status

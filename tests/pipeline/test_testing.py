@@ -1,0 +1,98 @@
+"""``tools/test.py``: a trained model on its own test split and on other data."""
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from pipeline_runs import evaluate
+from toy_data import write_toy_data
+
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.evaluation.predictions import read_predictions
+
+NAME = 'demo_refine_prior_aux'
+
+
+def parts(runs: Path) -> tuple[Path, Path]:
+    """The config that training left, and its last checkpoint."""
+    return runs / NAME / f'{NAME}.py', runs / NAME / 'epoch_2.pth'
+
+
+def metrics(folder: Path) -> dict:
+    return json.loads((folder / 'metrics.json').read_text())
+
+
+def test_own_test_split_gives_the_metrics_of_training(refined, tmp_path):
+    assert evaluate(*parts(refined), tmp_path / 'out') == 0
+    trained, tested = metrics(refined / NAME), metrics(tmp_path / 'out')
+    assert tested['results'] == trained['results']
+    for key in ('threshold', 'threshold_from', 'checkpoint', 'prior', 'data', 'split'):
+        assert tested['meta'][key] == trained['meta'][key]
+
+
+def test_other_pictures_need_a_named_prior(refined, tmp_path, capsys):
+    data = write_toy_data(tmp_path / 'real', synthetic=False, seed=1)
+    with pytest.raises(UserError, match=r'exists for synthetic data only.*Fix: .*prior.backend=grabcut'):
+        evaluate(*parts(refined), tmp_path / 'out', f'data_root={data}')
+    assert not (tmp_path / 'out').exists()
+
+    assert evaluate(*parts(refined), tmp_path / 'out', f'data_root={data}', 'prior.backend=grabcut') == 0
+    meta = metrics(tmp_path / 'out')['meta']
+    assert meta['prior']['backend'] == 'grabcut' and meta['prior']['stand_in']
+    assert meta['data'] | {'sha256': ''} == dict(name='real', sha256='', synthetic=False)
+    # The thresholds stay those of the validation split of the training data.
+    assert meta['threshold_from']['data'] == metrics(refined / NAME)['meta']['data']
+    assert 'prior: grabcut' in capsys.readouterr().out
+
+
+def test_threshold_csv_and_all_videos(refined, tmp_path):
+    csv = tmp_path / 'points.csv'
+    assert evaluate(*parts(refined), tmp_path / 'out', split='all', score_thr=0.5, out=str(csv)) == 0
+    meta = metrics(tmp_path / 'out')['meta']
+    assert meta['threshold'] == 0.5 and meta['threshold_from'] == 'command line'
+    assert meta['split'] == 'all' and meta['frames'] == 8
+    assert csv.read_text().startswith('image_id,landmark,x,y,score\n')
+    assert read_predictions(csv).records() == read_predictions(tmp_path / 'out/all_predictions.json').records()
+
+
+def test_priors_of_other_data_are_not_reused(refined, tmp_path):
+    for seed in (1, 2):
+        data = write_toy_data(tmp_path / 'data', seed=seed)
+        assert evaluate(*parts(refined), tmp_path / 'out', f'data_root={data}') == 0
+        record = json.loads((tmp_path / 'out/predictions/artifact.json').read_text())
+        assert record['content']['data'] == metrics(tmp_path / 'out')['meta']['data']['sha256']
+        shutil.rmtree(tmp_path / 'data')
+
+
+def test_what_is_missing_is_named(refined, tmp_path):
+    config, checkpoint = parts(refined)
+    with pytest.raises(UserError, match=r'checkpoint not found \(.*nothing.pth\). Fix: train one'):
+        evaluate(config, tmp_path / 'nothing.pth', tmp_path / 'out')
+    shutil.copytree(refined / NAME, tmp_path / 'alone' / NAME)
+    with pytest.raises(UserError, match='coarse network of this model is not there.*move both folders together'):
+        evaluate(*parts(tmp_path / 'alone'), tmp_path / 'out')
+    shutil.copy(checkpoint, tmp_path / 'copy.pth')
+    with pytest.raises(UserError, match=r'file not found \(.*artifact.json\). Fix: give a checkpoint in the folder'):
+        evaluate(config, tmp_path / 'copy.pth', tmp_path / 'out')
+    with pytest.raises(UserError, match='there is no split "tset"'):
+        evaluate(config, checkpoint, tmp_path / 'out', split='tset')
+
+
+def test_unfinished_training_has_no_thresholds_to_test_with(refined, tmp_path):
+    shutil.copytree(refined, tmp_path / 'runs')
+    path = tmp_path / 'runs' / NAME / 'artifact.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | {'done': False, 'facts': {}}))
+    with pytest.raises(UserError, match='is not finished .* Fix: finish it with tools/train.py'):
+        evaluate(*parts(tmp_path / 'runs'), tmp_path / 'out')
+
+
+def test_weights_of_another_model_are_refused(refined, tmp_path):
+    """MMEngine itself would warn and evaluate a network that is partly random."""
+    with pytest.raises(UserError, match='do not fit the model of the config'):
+        evaluate(refined / 'demo_coarse/demo_coarse.py', parts(refined)[1], tmp_path / 'out')
+
+
+def test_dumped_config_is_the_one_of_the_training(refined):
+    from mmengine.config import Config
+    cfg = Config.fromfile(parts(refined)[0], import_custom_modules=False)
+    assert cfg.train_dataloader.dataset.split == 'train' and cfg.load_from is None
