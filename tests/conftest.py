@@ -70,3 +70,12 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy data set of ``tests/toy_data.py``: videos a and b train, c val, d test. Read only."""
     from toy_data import write_toy_data
     return write_toy_data(tmp_path_factory.mktemp('toy'))
+
+
+@pytest.fixture(scope='session')
+def refined(plugin: ModuleType, toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished ``demo_refine_prior_aux`` run on the toy data, its prerequisites beside it. Read only."""
+    from pipeline_runs import train
+    folder = tmp_path_factory.mktemp('runs')
+    assert train('configs/demo/demo_refine_prior_aux.py', toy_data, folder) == 0
+    return folder

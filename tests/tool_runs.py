@@ -1,4 +1,5 @@
 """Tools as a user starts them: processes of their own, which can be killed."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -62,10 +63,8 @@ def run(*words: object, cwd: Path | None = None, python: bool = True) -> tuple[i
 
 def kill(process: subprocess.Popen) -> None:
     """``kill -9`` for the whole process group."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def kill_when(process: subprocess.Popen, condition: Callable[[], bool], timeout: float = 120) -> str:

@@ -38,7 +38,7 @@ def ensure_data(cfg: Config, console: Console, dry_run: bool = False, rank: int 
         while check(root, spec)[0] is not Completeness.COMPLETE:
             time.sleep(_POLL_SECONDS)
         return True
-    console.print(f'making the synthetic data set in {root} ({message})', highlight=False)
+    console.print(f'making the synthetic data set in {root} ({message})', highlight=False, soft_wrap=True)
     with Progress(TextColumn('      '), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console,
                   transient=True) as bar:
         task = bar.add_task('', total=None)

@@ -31,7 +31,8 @@ def train_command(args: argparse.Namespace) -> int:
     merge_flags(cfg, args)
     made = ensure_data(cfg, console, dry_run=args.plan, rank=rank)
     if not made:
-        console.print(f'data: {cfg.data_root} is made first (synthetic, {cfg.synthetic.spec}); the plan follows then')
+        console.print(f'data: {cfg.data_root} is made first (synthetic, {cfg.synthetic.spec}); the plan follows then',
+                      soft_wrap=True)
         return 0
     annotations = load_annotations(cfg.data_root)
     # Weights and stand-ins are decided before the first second of training is spent.

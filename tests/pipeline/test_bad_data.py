@@ -49,11 +49,11 @@ def test_truncated_annotations(plugin, data, tmp_path, capsys):
 def test_all_bad_records_at_once(plugin, data, tmp_path, capsys):
     path = data / 'annotations.json'
     content = json.loads(path.read_text())
-    content['images'][0]['width'] = 0
+    content['annotations'][0]['keypoints'][2] = 7
     content['annotations'][3]['image_id'] = 99
     path.write_text(json.dumps(content))
     err = error_of(capsys, COARSE, data, tmp_path / 'runs')
-    assert '2 bad record(s)' in err and 'size 0x48 is not positive' in err and 'image_id 99 is unknown' in err
+    assert '2 bad record(s)' in err and 'visibility 7 of tip1' in err and 'image_id 99 is unknown' in err
 
 
 @pytest.mark.parametrize('name', ['train', 'val', 'test'])
@@ -116,7 +116,7 @@ def test_half_written_synthetic_set_is_completed(plugin, data, tmp_path, capsys,
 
 def test_message_of_a_worker_is_one_line():
     inner = UserError('picture cannot be decoded', 'a.png', 'restore the file')
-    wrapped = UserError('Caught UserError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n'
+    wrapped = UserError('Caught UserError in DataLoader worker process 0.\nOriginal Traceback (most recent call):\n'
                         f'  File "x.py", line 1, in y\nmmpose_surgical.errors.UserError: {inner}\n')
     assert one_line(wrapped) == one_line(inner) == 'picture cannot be decoded (a.png). Fix: restore the file.'
     assert one_line(UserError('a\nb', fix='c')) == 'a b. Fix: c.'

@@ -1,0 +1,100 @@
+"""What the scenes promise, without drawing them."""
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp
+
+from mmpose_surgical.datasets.synthetic.render import render_frame
+from mmpose_surgical.datasets.synthetic.scene import (
+    ACTIONS,
+    SIZE,
+    TISSUE_DEPTH,
+    ClipScene,
+    project,
+    sample_clip,
+    sample_look,
+)
+from mmpose_surgical.datasets.synthetic.tissue import MARGIN
+
+
+@pytest.fixture(scope='module')
+def clips():
+    rng = np.random.default_rng(0)
+    return [sample_clip(rng, sample_look(rng), ACTIONS[i % 3], 25 / 3, 1.0) for i in range(450)]
+
+
+def statistics(scene: ClipScene, tool, frame: int) -> dict[str, float]:
+    """Single-frame geometry of one tool: place, jaw opening, direction of the shaft, depth."""
+    pose = tool.pose(frame / scene.fps)
+    points = {name: project(point, np.zeros(2))[0] for name, point in pose.landmarks.items()}
+    centre = np.linalg.norm(points['anchor'] - np.array(SIZE) / 2)
+    opening = np.linalg.norm(points['tip1'] - points.get('tip2', points['anchor']))
+    shaft = points['anchor'] - project(tool.trocar, np.zeros(2))[0] if tool.trocar[2] > 0 else np.ones(2)
+    return dict(centre=centre, opening=opening, direction=np.arctan2(*shaft), depth=pose.landmarks['tip1'][2])
+
+
+@pytest.mark.parametrize('action', ACTIONS)
+@pytest.mark.parametrize('name', ['centre', 'opening', 'direction', 'depth'])
+def test_one_frame_does_not_tell_which_tool_acts(clips, action, name):
+    rng = np.random.default_rng(1)
+    values = {True: [], False: []}
+    for scene in (c for c in clips if c.action == action):
+        frame = int(rng.integers(scene.frames))
+        for tool in scene.tools:
+            values[tool.acting].append(statistics(scene, tool, frame)[name])
+    assert min(map(len, values.values())) > 100
+    assert ks_2samp(values[True], values[False]).pvalue > 0.01
+
+
+def test_motion_tells_which_tool_acts(clips):
+    """Relative to the camera the acting working end moves more than every resting one in most clips."""
+    right = total = 0
+    for scene in clips:
+        if len(scene.tools) < 2:
+            continue
+        paths = [np.stack([np.stack(list(tool.pose(n / scene.fps).landmarks.values())) for n in range(scene.frames)])
+                 for tool in scene.tools]
+        motion = [np.diff(path, axis=0).std(axis=(0, 1)).sum() for path in paths]
+        right += bool(scene.tools[int(np.argmax(motion))].acting)
+        total += 1
+    assert total > 200 and right / total > 0.95
+
+
+def test_no_ambiguity_means_other_types():
+    rng = np.random.default_rng(2)
+    for _ in range(50):
+        scene = sample_clip(rng, sample_look(rng), 'grasp', 10.0, 0.0)
+        assert [tool.kind == 'grasper' for tool in scene.tools] == [tool.acting for tool in scene.tools]
+
+
+def test_projection_by_hand():
+    assert project(np.array([0.5, -0.25, 10.0]), np.array([2.0, 0.0]))[0].tolist() == [350.0, 226.0]
+
+
+def flat_scene(tools):
+    tissue = (np.full((SIZE[1] + 2 * MARGIN, SIZE[0] + 2 * MARGIN, 3), 0.3, np.float32),
+              np.full((SIZE[1] + 2 * MARGIN, SIZE[0] + 2 * MARGIN), TISSUE_DEPTH, np.float32))
+    return ClipScene('grasp', 8, 10.0, tools, np.zeros((4, 2)), 0, {}, None, [0]), tissue
+
+
+def test_tool_behind_the_tissue_is_hidden(clips):
+    rng = np.random.default_rng(3)
+    look = sample_look(rng)
+    tool = next(c for c in clips if c.action == 'grasp').tools[0]
+    scene, tissue = flat_scene([tool])
+    shown = render_frame(scene, look, tissue, 0)
+    assert (shown.owner == 0).sum() > 500
+    hidden = render_frame(scene, look, (tissue[0], np.full_like(tissue[1], 1.5)), 0)
+    assert (hidden.owner == 0).sum() < 0.2 * (shown.owner == 0).sum()
+    assert all(v < 2 for _, _, v in hidden.landmarks[0].values())
+
+
+def test_nearer_tool_covers_the_farther_one(clips):
+    import copy
+    look = sample_look(np.random.default_rng(4))
+    far = next(c for c in clips if c.action == 'grasp').tools[0]
+    near = copy.deepcopy(far)
+    near.target, near.trocar = far.target * 0.8, far.trocar * 0.8
+    for tools, front in (([far, near], 1), ([near, far], 0)):
+        scene, tissue = flat_scene(tools)
+        owner = render_frame(scene, look, tissue, 0).owner
+        assert (owner == front).sum() > 5 * (owner == 1 - front).sum()
