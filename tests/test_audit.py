@@ -125,8 +125,8 @@ def test_prompt_thresholds_from_in_sample_predictions(spoiled):
 
 @pytest.mark.parametrize('name', [NAME, 'demo_coarse'])
 def test_threshold_of_the_test_split(spoiled, name):
-    for file, keys in (('thresholds.json', ('meta',)), ('metrics.json', ('meta', 'threshold_from'))):
-        edit(spoiled / name / file, lambda c: (c[keys[0]] if len(keys) == 1 else c[keys[0]][keys[1]]).update(split='test'))
+    edit(spoiled / name / 'thresholds.json', lambda content: content['meta'].update(split='test'))
+    edit(spoiled / name / 'metrics.json', lambda content: content['meta']['threshold_from'].update(split='test'))
     found = wrong(spoiled)
     prefix = '' if name == NAME else 'coarse: '
     assert set(found) == {prefix + 'thresholds'}
@@ -139,7 +139,8 @@ def test_threshold_that_validation_does_not_give(spoiled):
                          ('metrics.json', lambda c: c['meta']['threshold'].update(tip=0.25))):
         edit(spoiled / NAME / file, change)
     found = wrong(spoiled)
-    assert set(found) == {'thresholds, chosen again'} and 'tip: 0.25 is recorded' in found['thresholds, chosen again'].detail
+    assert set(found) == {'thresholds, chosen again'}
+    assert 'tip: 0.25 is recorded' in found['thresholds, chosen again'].detail
 
 
 @pytest.mark.parametrize('folder, names', [

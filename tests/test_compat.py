@@ -384,3 +384,21 @@ def test_no_checkpoint_is_none_and_only_damaged_ones_are_an_error(tmp_path: Path
     (tmp_path / 'epoch_1.pth').write_bytes(b'cut')
     with pytest.raises(UserError, match='none of the checkpoints is whole'):
         compat.find_latest_checkpoint(tmp_path)
+
+
+COUNT_FORMATTING = """
+    from mmengine.config import Config
+    {patch}
+    calls = []
+    from yapf.yapflib import yapf_api
+    real = yapf_api.FormatTree
+    yapf_api.FormatTree = lambda *args, **kwargs: calls.append(1) or real(*args, **kwargs)
+    cfg = Config(dict(a=1, b=dict(c=[1, 2])))
+    print(cfg.pretty_text == cfg.pretty_text != Config(dict(a=2)).pretty_text, len(calls))
+"""
+
+
+def test_a_config_is_formatted_once_and_upstream_formats_it_each_time() -> None:
+    patch = 'from mmpose_surgical import compat; compat.format_configs_once(); compat.format_configs_once()'
+    assert in_fresh_python(COUNT_FORMATTING.format(patch=patch)) == 'True 2'
+    assert in_fresh_python(COUNT_FORMATTING.format(patch='')) == 'True 3'

@@ -73,6 +73,8 @@ def _literal(node: ast.expr) -> Any:
         return {word.arg: _literal(word.value) for word in node.keywords}
     if isinstance(node, (ast.List, ast.Tuple)):
         return [_literal(item) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        return {_literal(key): _literal(value) for key, value in zip(node.keys, node.values)}
     try:
         return ast.literal_eval(node)
     except ValueError:

@@ -14,18 +14,17 @@ class ClipDataPreprocessor(PoseDataPreprocessor):
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Collate and normalise ``data['inputs']``, a list of N tensors or one batched tensor."""
-        inputs = data['inputs']
-        frame_dims = inputs.dim() - 1 if isinstance(inputs, torch.Tensor) else inputs[0].dim()
-        if frame_dims == 3:
-            batch = super().forward(data, training)
+        inputs, samples = data['inputs'], data['data_samples']
+        # One tensor, not a list: the parent then normalises all pictures at once, which is many times faster.
+        inputs = inputs if isinstance(inputs, torch.Tensor) else torch.stack(list(inputs))
+        if inputs.dim() == 4:
+            batch = super().forward(dict(inputs=inputs, data_samples=samples), training)
             return dict(inputs=_channels_last(batch['inputs']), data_samples=batch['data_samples'])
-        num_clips, num_frames = len(inputs), inputs[0].shape[0]
-        samples = data['data_samples']
-        frames = [frame for clip in inputs for frame in clip]
+        num_frames = inputs.shape[1]
         # The parent sets meta information per input, so each frame brings its clip's sample.
         repeated = [sample for sample in samples for _ in range(num_frames)]
-        batch = super().forward(dict(inputs=frames, data_samples=repeated), training)
-        return dict(inputs=_channels_last(batch['inputs']).unflatten(0, (num_clips, num_frames)),
+        batch = super().forward(dict(inputs=inputs.flatten(0, 1), data_samples=repeated), training)
+        return dict(inputs=_channels_last(batch['inputs']).unflatten(0, (-1, num_frames)),
                     data_samples=batch['data_samples'][::num_frames])
 
 

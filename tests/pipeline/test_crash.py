@@ -7,6 +7,7 @@ import pytest
 from pipeline_runs import train
 from tool_runs import SLOW_STORE, finish, kill_when, run, start, write_configs
 
+from mmpose_surgical.compat import checkpoint_is_whole
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import remove_folder
 from mmpose_surgical.pipeline import run as pipeline_run
@@ -103,19 +104,18 @@ def test_crash_while_priors_are_made(copied, toy_data, monkeypatch):
     assert (copied / 'demo_refine_prior_aux/metrics.json').stat().st_mtime_ns == stamp
 
 
-def test_truncated_last_checkpoint_falls_back_to_the_one_before(copied, toy_data):
+def test_truncated_last_checkpoint_falls_back_to_the_one_before(copied, toy_data, monkeypatch):
     folder = copied / 'demo_refine_prior_aux'
-    for name in ('artifact.json', 'epoch_2.pth', 'metrics.json'):
-        path = folder / name
-        if name == 'artifact.json':
-            path.write_text(json.dumps(json.loads(path.read_text()) | dict(done=False, facts={})))
-        else:
-            path.write_bytes(path.read_bytes()[:5000])
+    record = json.loads((folder / 'artifact.json').read_text())
+    (folder / 'artifact.json').write_text(json.dumps(record | dict(done=False, facts={})))
+    last = folder / 'epoch_2.pth'
+    last.write_bytes(last.read_bytes()[:5000])
+    monkeypatch.setattr('mmpose_surgical.pipeline.finish.finish_run', lambda cfg: {})  # training alone is of interest
     logs = set(folder.glob('*/*.log'))
     assert train(CONFIG, toy_data, copied) == 0
     text = ''.join(path.read_text() for path in set(folder.glob('*/*.log')) - logs)
     assert 'epoch_2.pth is cut off or damaged; trying the one before' in text and 'resumed epoch: 1' in text
-    assert json.loads((folder / 'metrics.json').read_text())['meta']['checkpoint']['name'] == 'epoch_2.pth'
+    assert checkpoint_is_whole(last) and json.loads((folder / 'artifact.json').read_text())['done']
 
 
 @pytest.mark.parametrize('pointer', [None, '', 'runs/gone/epoch_10.pth'])

@@ -37,7 +37,7 @@ def test_all_stages_end_with_equal_weights(trained):
         record = json.loads((trained / 'runs/coarse' / name / 'artifact.json').read_text())
         assert record['done']
     assert record['facts']['summary']['total'] == 12  # both ranks' shares
-    assert len(json.loads((trained / 'runs/refine/metrics.json').read_text())['results']) == 2
+    assert json.loads((trained / 'runs/refine/metrics.json').read_text())['results'].keys() >= {'overall', 'grasp'}
     assert sorted(path.name for path in trained.iterdir()) == ['configs', 'data', 'runs']  # nothing left around
 
 
