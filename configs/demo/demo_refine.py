@@ -2,18 +2,18 @@
 _base_ = ['../surgical/refine.py']
 
 data_root = '{{$SURGICAL_DATA:data/synthetic_demo}}'
-codec = dict(input_size=(192, 144), heatmap_size=(48, 36))
+codec = dict(input_size=(192, 144), heatmap_size=(48, 36), sigma=1.2, nms_kernel=3)
 synthetic = dict(root='data/synthetic_demo', spec='demo')
 train_dataloader = dict(num_workers=1)
 val_dataloader = dict(num_workers=1)
 test_dataloader = dict(num_workers=1)
 find_unused_parameters = True  # MobileNetV2 computes a last layer that is not used here
 
-train_cfg = dict(max_epochs=8, val_interval=100)
+train_cfg = dict(max_epochs=5, val_interval=100)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=20, by_epoch=False),
-    dict(type='CosineAnnealingLR', T_max=8, eta_min=1e-5, begin=0, end=8, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=5, eta_min=1e-5, begin=0, end=5, by_epoch=True, convert_to_iter_based=True),
 ]
 
 coarse = dict(config='demo_coarse.py')

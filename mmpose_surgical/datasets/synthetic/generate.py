@@ -34,6 +34,9 @@ from mmpose_surgical.landmarks import SLOTS
 VERSION = '1'
 """Raised whenever the same spec begins to give other pictures or annotations."""
 
+CLOSED_JAWS = 22.0
+"""Jaw ends nearer than this in pixels are one tip."""
+
 # Paper, Table 1: cases per source, and clips per source and action.
 CASES = dict(YouTube=7, Cholec80=25, HeiChole=7, SurgVU=13, CRCDC=8)
 CLIPS = dict(YouTube=(124, 611, 36), Cholec80=(752, 3605, 157), HeiChole=(220, 939, 57), SurgVU=(322, 245, 35),
@@ -57,6 +60,8 @@ class SyntheticSpec:
         ambiguity: Probability that all tools of a clip look alike, so that only motion tells which one acts.
         idle_share: Share of clips in which no tool acts.
         balance: 0 draws actions as in Table 1, 1 equally often, in between mixes.
+        clip_frames: Least and most frames of a clip.
+        annotated_per_clip: Annotated frames of a clip.
     """
     seed: int = 0
     videos: int = 60
@@ -67,6 +72,8 @@ class SyntheticSpec:
     ambiguity: float = 1.0
     idle_share: float = 0.12
     balance: float = 0.0
+    clip_frames: tuple[int, int] = (7, 9)
+    annotated_per_clip: int = 3
 
     def fingerprint(self) -> str:
         """Hash of generator version and spec."""
@@ -78,7 +85,8 @@ class SyntheticSpec:
 
 
 SPECS = dict(
-    demo=SyntheticSpec(videos=30, clips_per_video=12, val_share=0.17, test_share=0.2, folds=2, balance=0.6),
+    demo=SyntheticSpec(videos=30, clips_per_video=28, val_share=0.15, test_share=0.2, folds=2, balance=0.6,
+                       clip_frames=(4, 5), annotated_per_clip=2),
     default=SyntheticSpec())
 """``demo`` trains on two cores in minutes; ``default`` has a tenth of the clips of Table 1."""
 
@@ -188,7 +196,8 @@ def generate_video(out: Path, spec: SyntheticSpec, index: int) -> None:
     part: dict[str, list[dict]] = dict(clips=[], images=[])
     first = 0
     for action in _actions(rng, spec, source_of(name)):
-        scene = sample_clip(rng, look, action, _FPS[source_of(name)], spec.ambiguity)
+        scene = sample_clip(rng, look, action, _FPS[source_of(name)], spec.ambiguity, spec.clip_frames,
+                            spec.annotated_per_clip)
         part['clips'].append(dict(start_frame=first, end_frame=first + scene.frames - 1, action=action))
         part['images'] += _render_clip(rng, scene, look, folder, first, len(part['clips']) - 1)
         first += scene.frames
@@ -227,6 +236,7 @@ def _annotate(scene: ClipScene, look: VideoLook, rendered: Rendered) -> list[dic
             inside = np.hypot(xs - look.round_centre[0], ys - look.round_centre[1]) <= look.round_radius
             mask[ys[~inside], xs[~inside]] = False
         keypoints: list[float] = []
+        landmarks = _join_closed_jaws(landmarks)
         for slot in SLOTS:
             x, y, v = landmarks.get(slot, (0.0, 0.0, 0))
             keypoints += [round(x, 3), round(y, 3), v] if v else [0, 0, 0]
@@ -237,6 +247,16 @@ def _annotate(scene: ClipScene, look: VideoLook, rendered: Rendered) -> list[dic
             bbox=[float(v) for v in coco_mask.toBbox(rle)], iscrowd=0,
             attributes=dict(tool=tool.kind, action=scene.action if tool.acting else None, active=tool.acting)))
     return records
+
+
+def _join_closed_jaws(landmarks: dict[str, tuple[float, float, int]]) -> dict[str, tuple[float, float, int]]:
+    """One tip where both jaws meet within ``CLOSED_JAWS`` pixels, as annotators mark it."""
+    if 'tip2' not in landmarks:
+        return landmarks
+    (x1, y1, v1), (x2, y2, v2) = landmarks['tip1'], landmarks['tip2']
+    if np.hypot(x1 - x2, y1 - y2) >= CLOSED_JAWS or 0 in (v1, v2):
+        return landmarks
+    return dict(tip1=((x1 + x2) / 2, (y1 + y2) / 2, max(v1, v2)), anchor=landmarks['anchor'])
 
 
 def _merge(out: Path, spec: SyntheticSpec, names: list[str]) -> None:

@@ -73,11 +73,11 @@ class ToolTrack:
         if self.kind == 'grasper':
             # Closes on tissue and pulls a little towards the trocar.
             return _jaws(self.trocar, centre - 0.10 * self.strength * wave * axis, axis, up,
-                         opening=0.30 + 0.26 * self.strength * wave, length=1.25, radius=0.11, curve=0.10)
+                         opening=0.34 + 0.28 * self.strength * wave, length=1.35, radius=0.11, curve=0.10)
         if self.kind == 'clip_applier':
-            return _jaws(self.trocar, centre - 0.05 * self.strength * wave * axis, axis, up,
-                         opening=0.17 + 0.13 * self.strength * wave, length=1.35, radius=0.095, curve=-0.12)
-        stroke = self.strength * (0.20 * wave * side - 0.12 * np.cos(phase) * axis)
+            return _jaws(self.trocar, centre - 0.08 * self.strength * wave * axis, axis, up,
+                         opening=0.22 + 0.18 * self.strength * wave, length=1.45, radius=0.095, curve=-0.12)
+        stroke = self.strength * (0.30 * wave * side - 0.20 * np.cos(phase) * axis)
         return _hook(self.trocar, centre + stroke, axis, up)
 
 
@@ -201,14 +201,14 @@ def sample_look(rng: np.random.Generator) -> VideoLook:
         defocus=rng.uniform(0.3, 1.0))
 
 
-def sample_clip(rng: np.random.Generator, look: VideoLook, action: str | None, fps: float,
-                ambiguity: float) -> ClipScene:
-    """Draw a clip. ``action=None`` is an idle clip, in which no tool acts.
+def sample_clip(rng: np.random.Generator, look: VideoLook, action: str | None, fps: float, ambiguity: float,
+                length: tuple[int, int] = (7, 9), annotated: int = 3) -> ClipScene:
+    """Draw a clip of ``length`` frames (least, most). ``action=None`` is an idle clip, in which no tool acts.
 
     With probability ``ambiguity`` the tools share type and looks and are drawn from one distribution, so that only
     motion tells which one acts; else the others are of another type.
     """
-    frames = int(rng.integers(7, 10))
+    frames = int(rng.integers(length[0], length[1] + 1))
     kind = TOOL_OF_ACTION[action or ACTIONS[int(rng.choice(3, p=[0.45, 0.4, 0.15]))]]
     count = int(rng.choice([1, 2, 3], p=[0.12, 0.58, 0.30]))
     same = rng.random() < ambiguity
@@ -224,13 +224,13 @@ def sample_clip(rng: np.random.Generator, look: VideoLook, action: str | None, f
     camera = np.array([rng.uniform(0, 4, 2), rng.uniform(0.2, 0.8, 2), rng.uniform(0, 2 * np.pi, 2),
                        rng.normal(0, 5, 2)])
     severity = rng.random(3)**2 * (rng.random(3) < [0.25, 0.35, 0.3])
-    early = int(rng.integers(0, 2)) if rng.random() < 0.3 else 2
-    annotated = sorted({early, frames // 2, frames - 1 - int(rng.integers(1, 3))})
+    # Any frame can be annotated, the first and last too, where a window is clamped.
+    chosen = sorted(int(n) for n in rng.choice(frames, annotated, replace=False))
     fold = None
     if rng.random() < 0.35:
         fold = (rng.uniform(0.2, 0.8) * SIZE[0], rng.uniform(0.3, 0.8) * SIZE[1], rng.uniform(35, 70))
     return ClipScene(action, frames, fps, tools, camera, int(rng.integers(2**31)),
-                     dict(zip(('smoke', 'blood', 'blur'), (round(float(s), 3) for s in severity))), fold, annotated)
+                     dict(zip(('smoke', 'blood', 'blur'), (round(float(s), 3) for s in severity))), fold, chosen)
 
 
 def _sample_tool(rng: np.random.Generator, kind: str, place: np.ndarray, angle: float, looks: int) -> ToolTrack:
@@ -241,7 +241,7 @@ def _sample_tool(rng: np.random.Generator, kind: str, place: np.ndarray, angle: 
     trocar = target + 12.0 * towards - np.array([0, 0, rng.uniform(3.0, 5.0)])
     return ToolTrack(
         kind=kind, trocar=trocar, target=target, roll=rng.uniform(-0.7, 0.7), phase=rng.uniform(0, 2 * np.pi),
-        rate=rng.uniform(1.1, 1.9), strength=rng.uniform(0.75, 1.15), acting=False,
+        rate=rng.uniform(1.3, 2.1), strength=rng.uniform(0.75, 1.15), acting=False,
         drift=rng.normal(0, 0.10, 3) * [1, 1, 0.5], tremor=rng.uniform(0, 2 * np.pi, 2), looks=looks)
 
 

@@ -21,7 +21,8 @@ from mmpose_surgical.datasets.synthetic.generate import (
 )
 from mmpose_surgical.errors import UserError
 
-TINY = SyntheticSpec(videos=5, clips_per_video=2, val_share=0.2, test_share=0.2, folds=2, idle_share=0.3, seed=3)
+TINY = SyntheticSpec(videos=5, clips_per_video=2, clip_frames=(4, 5), annotated_per_clip=2, val_share=0.2,
+                     test_share=0.2, folds=2, idle_share=0.3, seed=3)
 
 
 @pytest.fixture(scope='module')
