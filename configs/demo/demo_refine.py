@@ -2,7 +2,7 @@
 _base_ = ['../surgical/refine.py']
 
 data_root = '{{$SURGICAL_DATA:data/synthetic_demo}}'
-codec = dict(input_size=(192, 144), heatmap_size=(48, 36), sigma=1.2, nms_kernel=3)
+codec = dict(input_size=(192, 144), heatmap_size=(48, 36), sigma=1.5, nms_kernel=3)
 synthetic = dict(root='data/synthetic_demo', spec='demo')
 train_dataloader = dict(num_workers=1)
 val_dataloader = dict(num_workers=1)
@@ -10,7 +10,8 @@ test_dataloader = dict(num_workers=1)
 find_unused_parameters = True  # MobileNetV2 computes a last layer that is not used here
 
 train_cfg = dict(max_epochs=5, val_interval=100)
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
+optim_wrapper = dict(
+    optimizer=dict(lr=4e-3), paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.2)}))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=20, by_epoch=False),
     dict(type='CosineAnnealingLR', T_max=5, eta_min=1e-5, begin=0, end=5, by_epoch=True, convert_to_iter_based=True),
@@ -19,7 +20,7 @@ param_scheduler = [
 coarse = dict(config='demo_coarse.py')
 model = dict(
     backbone=dict(
-        _delete_=True, type='MobileNetV2', out_indices=(1, 2, 4, 6), frozen_stages=2,
+        _delete_=True, type='MobileNetV2', out_indices=(1, 2, 4, 6), frozen_stages=2, norm_eval=True,
         init_cfg=dict(type='Pretrained', checkpoint='packaged://mobilenet_v2')),
     neck=dict(in_channels=(24, 32, 96, 320), out_channels=48),
     head=dict(in_channels=48, channels=48))

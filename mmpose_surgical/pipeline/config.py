@@ -84,8 +84,10 @@ def _drop_missing_weights(backbone: dict) -> None:
     checkpoint = init['checkpoint']
     if checkpoint == 'none' or (checkpoint.startswith(PREFIX) and find_packaged(checkpoint) is None):
         backbone['init_cfg'] = None
-        if 'frozen_stages' in backbone:
-            backbone['frozen_stages'] = -1  # random features are not to be kept
+        # Random features are not to be kept as they are.
+        for key, free in (('frozen_stages', -1), ('norm_eval', False)):
+            if key in backbone:
+                backbone[key] = free
 
 
 def weights_line(cfg: Config) -> str:

@@ -18,6 +18,7 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import read_json, remove_folder, write_json
 from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of, file_digest
 from mmpose_surgical.pipeline.config import fill_in_stores, load_config
+from mmpose_surgical.pipeline.memory import keep_freed_memory
 from mmpose_surgical.pipeline.prompting import backend_of, predictions_of_store
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage
 
@@ -71,6 +72,7 @@ class Plan:
         if is_main_process():
             for folder in self.replaced:
                 remove_folder(folder)
+        keep_freed_memory()
         total = len(self.stages)
         for number, stage in enumerate(self.stages, 1):
             # One rank decides for all: a status read a moment later elsewhere could differ.

@@ -72,12 +72,12 @@ class ToolTrack:
         centre = self.target + self.drift * seconds + shake[0] * side + shake[1] * up
         if self.kind == 'grasper':
             # Closes on tissue and pulls a little towards the trocar.
-            return _jaws(self.trocar, centre - 0.10 * self.strength * wave * axis, axis, up,
-                         opening=0.34 + 0.28 * self.strength * wave, length=1.35, radius=0.11, curve=0.10)
+            return _jaws(self.trocar, centre - 0.15 * self.strength * wave * axis, axis, up,
+                         opening=0.38 + 0.33 * self.strength * wave, length=1.6, radius=0.15, curve=0.12)
         if self.kind == 'clip_applier':
-            return _jaws(self.trocar, centre - 0.08 * self.strength * wave * axis, axis, up,
-                         opening=0.22 + 0.18 * self.strength * wave, length=1.45, radius=0.095, curve=-0.12)
-        stroke = self.strength * (0.30 * wave * side - 0.20 * np.cos(phase) * axis)
+            return _jaws(self.trocar, centre - 0.12 * self.strength * wave * axis, axis, up,
+                         opening=0.27 + 0.23 * self.strength * wave, length=1.7, radius=0.13, curve=-0.13)
+        stroke = self.strength * (0.42 * wave * side - 0.28 * np.cos(phase) * axis)
         return _hook(self.trocar, centre + stroke, axis, up)
 
 
@@ -97,10 +97,10 @@ def _jaws(trocar: np.ndarray, centre: np.ndarray, axis: np.ndarray, up: np.ndarr
     """A shaft with a collar and two jaws that turn about a hinge; ``opening`` is half the angle between them."""
     hinge = centre - 0.5 * length * axis
     neck = hinge - 0.45 * axis
-    shaft_radius = 0.25
+    shaft_radius = 0.30
     parts = [Part(trocar, neck - 0.5 * axis, shaft_radius, shaft_radius, 'shaft'),
              Part(neck - 0.55 * axis, neck, shaft_radius * 1.02, shaft_radius * 1.02, 'collar'),
-             Part(neck, hinge, shaft_radius * 0.9, 0.17, 'metal')]
+             Part(neck, hinge, shaft_radius * 0.9, 0.21, 'metal')]
     landmarks = dict(anchor=hinge)
     for name, sign in (('tip1', 1.0), ('tip2', -1.0)):
         direction = np.cos(opening) * axis + sign * np.sin(opening) * up
@@ -117,10 +117,10 @@ def _hook(trocar: np.ndarray, centre: np.ndarray, axis: np.ndarray, up: np.ndarr
     """A sleeve with a thin L-shaped electrode; the anchor is where the bare rod leaves the sleeve."""
     sleeve = centre - 0.55 * axis
     elbow = centre + 0.35 * axis
-    tip = elbow + 0.42 * up + 0.06 * axis
-    return ToolPose([Part(trocar, sleeve - 0.6 * axis, 0.22, 0.22, 'shaft'),
-                     Part(sleeve - 0.65 * axis, sleeve, 0.2, 0.16, 'tip_sleeve'),
-                     Part(sleeve, elbow, 0.055, 0.055, 'metal'), Part(elbow, tip, 0.055, 0.05, 'metal')],
+    tip = elbow + 0.50 * up + 0.08 * axis
+    return ToolPose([Part(trocar, sleeve - 0.6 * axis, 0.27, 0.27, 'shaft'),
+                     Part(sleeve - 0.65 * axis, sleeve, 0.25, 0.19, 'tip_sleeve'),
+                     Part(sleeve, elbow, 0.09, 0.09, 'metal'), Part(elbow, tip, 0.09, 0.08, 'metal')],
                     dict(tip1=tip, anchor=sleeve))
 
 
@@ -210,7 +210,7 @@ def sample_clip(rng: np.random.Generator, look: VideoLook, action: str | None, f
     """
     frames = int(rng.integers(length[0], length[1] + 1))
     kind = TOOL_OF_ACTION[action or ACTIONS[int(rng.choice(3, p=[0.45, 0.4, 0.15]))]]
-    count = int(rng.choice([1, 2, 3], p=[0.12, 0.58, 0.30]))
+    count = int(rng.choice([1, 2, 3], p=[0.2, 0.55, 0.25]))
     same = rng.random() < ambiguity
     others = [k for k in TOOL_OF_ACTION.values() if k != kind]
     kinds = [kind] + [kind if same else str(rng.choice(others)) for _ in range(count - 1)]
