@@ -9,12 +9,12 @@ val_dataloader = dict(num_workers=1)
 test_dataloader = dict(num_workers=1)
 find_unused_parameters = True  # MobileNetV2 computes a last layer that is not used here
 
-train_cfg = dict(max_epochs=5, val_interval=100)
+train_cfg = dict(max_epochs=4, val_interval=100)
 optim_wrapper = dict(
     optimizer=dict(lr=4e-3), paramwise_cfg=dict(custom_keys={'backbone.backbone': dict(lr_mult=0.2)}))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=20, by_epoch=False),
-    dict(type='CosineAnnealingLR', T_max=5, eta_min=1e-5, begin=0, end=5, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=4, eta_min=1e-5, begin=0, end=4, by_epoch=True, convert_to_iter_based=True),
 ]
 
 clip = dict(num_frames=3)
