@@ -144,7 +144,7 @@ def _restricted(source: str) -> Iterator[None]:
                         fix='delete it and resume from the one before, or fetch it again') from error
 
 
-def _load_local(filename: str, map_location: Any) -> Any:
+def load_from_local(filename: str, map_location: Any) -> Any:
     import torch
 
     path = os.path.expanduser(filename)
@@ -169,7 +169,7 @@ def patch_checkpoint_loading() -> None:
     """
     from mmengine.runner import checkpoint
 
-    checkpoint.CheckpointLoader.register_scheme(prefixes='', loader=_load_local, force=True)
+    checkpoint.CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
     checkpoint.load_url = _load_url
 
 
