@@ -54,7 +54,12 @@ class RefineHead(BaseHead):
                  aux_loss: dict | None = None,
                  decoder: dict | None = None,
                  init_cfg: dict | list | None = None) -> None:
-        super().__init__(init_cfg or self.default_init_cfg)
+        has_aux = aux_loss is not None and aux_loss.get('loss_weight', 1) > 0
+        # Both outputs start near zero, as in MMPose's heatmap head: most of a target is background. A mask branch that
+        # starts with large errors fills Adam's second moments, and the points then hardly learn for hundreds of steps.
+        outputs = ['final_layer', 'aux_head'] if has_aux else ['final_layer']
+        super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d', override=[
+            dict(type='Normal', name=name, std=0.001) for name in outputs]))
         self.use_prior = use_prior
         self.residual = residual
         self.mask_dropout = mask_dropout
@@ -68,15 +73,9 @@ class RefineHead(BaseHead):
         self.keypoint_head = conv_block(channels, channels)
         self.final_layer = nn.Conv2d(channels, num_landmarks, 1)
         self.loss_module = MODELS.build(loss or dict(type='KeypointMSELoss', use_target_weight=True))
-        has_aux = aux_loss is not None and aux_loss.get('loss_weight', 1) > 0
         self.aux_head = nn.Conv2d(channels, 1, 1) if has_aux else None
         self.aux_loss_module = MODELS.build(aux_loss) if has_aux else None
         self.decoder = KEYPOINT_CODECS.build(decoder) if decoder is not None else None
-
-    @property
-    def default_init_cfg(self) -> dict:
-        # Maps start near zero, as in MMPose's heatmap head: most of a target is background.
-        return dict(type='Kaiming', layer='Conv2d', override=dict(type='Normal', name='final_layer', std=0.001))
 
     def forward(self, feats: Sequence[Tensor], coarse: Tensor, mask: Tensor,
                 validity: Tensor) -> tuple[Tensor, Tensor | None]:
