@@ -42,7 +42,7 @@ def test_training_reads_out_of_fold_predictions(refined):
 
 
 def test_folder_of_another_config_is_refused(refined, toy_data):
-    with pytest.raises(UserError, match=r'optim_wrapper.optimizer.lr: 0.002 -> 0.5.*--rebuild'):
+    with pytest.raises(UserError, match=r'optim_wrapper.optimizer.lr: 0.004 -> 0.5.*--rebuild'):
         train(CONFIG, toy_data, refined, 'optim_wrapper.optimizer.lr=0.5')
 
 
@@ -52,7 +52,7 @@ def test_stale_prerequisite_is_made_anew_beside_the_old(refined, toy_data, tmp_p
     shutil.rmtree(folder / 'demo_refine_prior_aux')
     assert train(CONFIG, toy_data, folder, 'coarse.overrides.optim_wrapper.optimizer.lr=0.5', plan=True) == 0
     out = capsys.readouterr().out
-    assert 'demo_coarse is stale' in out and 'lr: 0.002 -> 0.5' in out and out.count('waiting') == 5
+    assert 'demo_coarse is stale' in out and 'lr: 0.004 -> 0.5' in out and out.count('waiting') == 5
     assert (folder / 'demo_coarse/metrics.json').exists()
 
 

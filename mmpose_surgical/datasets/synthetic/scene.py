@@ -213,14 +213,13 @@ def sample_clip(rng: np.random.Generator, look: VideoLook, action: str | None, f
     count = int(rng.choice([1, 2, 3], p=[0.2, 0.55, 0.25]))
     same = rng.random() < ambiguity
     others = [k for k in TOOL_OF_ACTION.values() if k != kind]
-    kinds = [kind] + [kind if same else str(rng.choice(others)) for _ in range(count - 1)]
+    places = _sample_places(rng, look, count)
+    # Which tool acts is drawn after the places: the first place lies more centrally than those that keep away from it.
+    chief = int(rng.integers(len(places)))
     common_look = int(rng.integers(3))
-    tools = [_sample_tool(rng, k, place, angle, common_look if same else int(rng.integers(3)))
-             for k, (place, angle) in zip(kinds, _sample_places(rng, look, count))]
-    if action is not None:
-        tools[0].acting = True
-    # The acting tool is neither always the first to be drawn nor the first in the annotations.
-    tools = [tools[i] for i in rng.permutation(len(tools))]
+    tools = [_sample_tool(rng, kind if same or i == chief else str(rng.choice(others)), place, angle,
+                          common_look if same else int(rng.integers(3))) for i, (place, angle) in enumerate(places)]
+    tools[chief].acting = action is not None
     camera = np.array([rng.uniform(0, 4, 2), rng.uniform(0.2, 0.8, 2), rng.uniform(0, 2 * np.pi, 2),
                        rng.normal(0, 5, 2)])
     severity = rng.random(3)**2 * (rng.random(3) < [0.25, 0.35, 0.3])

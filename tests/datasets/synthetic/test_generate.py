@@ -111,8 +111,8 @@ def test_named_specs_spread_sources_and_keep_splits_apart(name):
     parts = [splits[part] for part in ('train', 'val', 'test')]
     assert sorted(sum(parts, [])) == sorted(names)
     assert sorted(sum(splits['folds'], [])) == sorted(splits['train'])
-    for part in (splits['train'], splits['test']):
-        assert {source_of(video) for video in part} == set(CASES)
+    assert {source_of(video) for video in splits['train']} == set(CASES)
+    assert len({source_of(video) for video in splits['test']}) >= 4
 
 
 def test_table_1_gives_the_cases():
