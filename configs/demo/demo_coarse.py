@@ -18,7 +18,6 @@ param_scheduler = [
 ]
 
 clip = dict(num_frames=3)
-folds = 2
 model = dict(
     backbone=dict(
         backbone=dict(

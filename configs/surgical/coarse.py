@@ -1,8 +1,6 @@
 # The coarse multi-frame network (paper, section 2.1): proposes tip and anchor, and is the baseline of the ablation.
 _base_ = ['../_base_/schedules/adamw_cosine.py', '../_base_/datasets/surgical.py']
 
-folds = 5  # used when another config builds on this one: out-of-fold predictions for its training videos
-
 model = dict(
     type='TopdownPoseEstimator',
     data_preprocessor=dict(

@@ -96,7 +96,7 @@ def write_results(cfg: Config, checkpoint: Path, split: str, predictions: Path, 
         The metrics.
     """
     annotations = load_annotations(cfg.data_root)
-    prior = describe_prior(cfg) if cfg.get('prior') and cfg.model.head.get('use_prior') else None
+    prior = describe_prior(cfg) if cfg.get('prior') and uses_prior(cfg) else None
     frames = frames_of_split(annotations, split)
     points = read_predictions(predictions)
     values, origin = None, None
@@ -124,3 +124,10 @@ def prior_store_of(cfg: Config) -> Path | None:
         if transform['type'] == 'LoadMaskPrior':
             return Path(transform['priors'])
     return None
+
+
+def uses_prior(cfg: Config) -> bool:
+    """Whether the mask prior enters a model, as its input or as the target of its auxiliary branch."""
+    head = cfg.model.get('head', {})
+    aux = head.get('aux_loss') or {}
+    return head.get('type') == 'RefineHead' and bool(head.get('use_prior', True) or aux.get('loss_weight', 0) > 0)

@@ -85,7 +85,8 @@ def prior_plan(cfg: Config, annotations: Annotations, split: str, checkpoint: Pa
     if len(dumped) != 1:
         raise UserError(f'{len(dumped)} configs where one is expected', coarse, 'restore the config of this training')
     coarse_cfg = load_config(dumped[0], dict(data_root=cfg.data_root), coarse)
-    thresholds = read_json(coarse / 'predictions' / PROMPT_THRESHOLDS, 'train again, so that the file is written')
+    trained_on = checkpoint.parent / facts_of(checkpoint.parent)['predictions']
+    thresholds = read_json(trained_on / PROMPT_THRESHOLDS, 'train again, so that the file is written')
     predictions = Artifact(folder / 'predictions', dict(
         stage='predict', version=STAGE_VERSION, split=split, data=annotations.sha256,
         pipeline=content_of(coarse_cfg.test_dataloader.dataset), model=read_json(coarse / RECORD)['fingerprint']))

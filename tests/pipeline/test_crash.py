@@ -157,7 +157,7 @@ def test_mixed_precision_walks_all_stages(plugin, toy_data, tmp_path):
     for name in ('demo_coarse', 'demo_refine_prior_aux'):
         record = json.loads((tmp_path / name / 'artifact.json').read_text())
         assert record['done'] and record['content']['optim_wrapper']['type'] == 'ClipAmpOptimWrapper'
-        assert record['content']['optim_wrapper']['optimizer']['lr'] == 0.002
+        assert record['content']['optim_wrapper']['optimizer']['lr'] == 0.004
         assert (tmp_path / name / 'metrics.json').exists()
     with pytest.raises(UserError, match='optim_wrapper.type: "ClipAmpOptimWrapper" -> "OptimWrapper"'):
         train(CONFIG, toy_data, tmp_path)
