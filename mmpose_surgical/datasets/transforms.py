@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import PixelData
 from mmpose.datasets.transforms import PackPoseInputs, PhotometricDistortion
 from mmpose.registry import TRANSFORMS
 from mmpose.structures.bbox import get_warp_matrix
 
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.priors.base import sigmoid_of
+from mmpose_surgical.pictures import read_picture
+from mmpose_surgical.priors.base import MaskPrior
 from mmpose_surgical.priors.store import RecordStore
 
 
@@ -41,21 +42,6 @@ class LoadClip(BaseTransform):
         results['img'] = clip if len(clip) > 1 else clip[0]
         results['img_shape'] = results['ori_shape'] = clip[0].shape[:2]
         return results
-
-
-def read_picture(path: str | Path) -> np.ndarray:
-    """Decode a picture to BGR uint8 (H, W, 3).
-
-    Raises:
-        UserError: The file cannot be read or decoded.
-    """
-    try:
-        picture = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error) as error:
-        raise UserError(f'picture cannot be read: {error}', path, 'restore the file') from None
-    if picture is None:
-        raise UserError('picture cannot be decoded', path, 'restore the file, it is truncated or no picture')
-    return picture
 
 
 @TRANSFORMS.register_module()
@@ -145,12 +131,11 @@ class LoadMaskPrior(BaseTransform):
         coarse_to_heatmap = picture_to_heatmap @ np.linalg.inv(picture_to_input) @ coarse_to_input
         results['coarse_heatmaps'] = np.stack([self._warp(channel, coarse_to_heatmap) for channel in maps])
 
-        arrays, scalars = self.priors.get(results['img_id'])
-        valid = bool(scalars['valid'])
-        probability = sigmoid_of(arrays['logits']) if valid else np.zeros(arrays['logits'].shape, dtype=np.float32)
+        prior = MaskPrior.from_record(*self.priors.get(results['img_id']))
+        probability = prior.probability()
         grid = grid_matrix(probability.shape[::-1], (width, height))
         results['prior_mask'] = self._warp(probability, picture_to_heatmap @ grid)[None]
-        results['prior_valid'] = float(valid)
+        results['prior_valid'] = float(prior.valid)
         return results
 
     def _warp(self, array: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -180,5 +165,4 @@ class PackClipInputs(PackPoseInputs):
         if 'coarse_heatmaps' in results:
             fields = PixelData(coarse_heatmaps=results['coarse_heatmaps'], mask=results['prior_mask'])
             sample.set_field(fields.to_tensor(), 'prior_fields', dtype=PixelData)
-        assert isinstance(sample.gt_instances, InstanceData)
         return packed

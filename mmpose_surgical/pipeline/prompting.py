@@ -10,9 +10,9 @@ from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
 from mmpose_surgical.datasets.annotations import Frame
-from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import Predictions
 from mmpose_surgical.landmarks import SLOTS, landmark_of
+from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.pipeline.artifacts import Artifact
 from mmpose_surgical.pipeline.stages import Progress
 from mmpose_surgical.priors.base import MaskPriorBackend, PriorFrame, build_backend
@@ -45,18 +45,11 @@ def predictions_of_store(folder: Path, frames: list[Frame]) -> Predictions:
     return Predictions.from_records(records, str(folder))
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """Picture (H, W, 3) RGB uint8."""
-    picture = cv2.imread(str(path))
-    if picture is None:
-        raise UserError('picture cannot be decoded', path, 'restore the file')
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-
-
 def load_prior_frame(frame: Frame, root: Path) -> PriorFrame:
     """A picture for a backend. Of the annotations only masks travel with it, of all instances alike."""
     has_masks = any(tool.segmentation for tool in frame.tools)
-    return PriorFrame(read_rgb(frame.path(root)), frame.image_id, partial(instance_masks, frame) if has_masks else None)
+    rgb = cv2.cvtColor(read_picture(frame.path(root)), cv2.COLOR_BGR2RGB)
+    return PriorFrame(rgb, frame.image_id, partial(instance_masks, frame) if has_masks else None)
 
 
 def instance_masks(frame: Frame) -> list[np.ndarray]:

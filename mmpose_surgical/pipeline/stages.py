@@ -82,7 +82,10 @@ class TrainStage:
 def train(cfg: Config) -> None:
     """Train in ``cfg.work_dir``, from its last readable checkpoint if there is one."""
     cfg = copy.deepcopy(cfg)
-    cfg.resume = True
+    # MMEngine takes `resume` with `load_from` as "go on from that file"; weights to start from are for a start only.
+    started = (Path(cfg.work_dir) / 'last_checkpoint').exists()
+    cfg.resume = started or not cfg.get('load_from')
+    cfg.load_from = None if started else cfg.get('load_from')
     runner = build_runner(cfg)
     # A run that was cut off behind its last epoch has nothing left to train.
     runner.train()

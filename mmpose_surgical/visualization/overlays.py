@@ -10,6 +10,7 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.evaluator import ScoreThreshold, apply_threshold
 from mmpose_surgical.evaluation.predictions import Predictions
 from mmpose_surgical.files import write_atomically
+from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.priors.base import MaskPrior
 from mmpose_surgical.priors.store import RecordStore
 
@@ -114,10 +115,7 @@ def draw_overlays(frames: Sequence[Frame], predictions: Predictions, score_thr: 
         old.unlink()
     written, pictures = [], []
     for frame in chosen:
-        path = frame.path(root)
-        picture = cv2.imread(str(path))
-        if picture is None:
-            raise UserError('picture cannot be read', path, 'restore the file')
+        picture = read_picture(frame.path(root))
         prior = MaskPrior.from_record(*store.get(frame.image_id)) if store is not None else None
         drawn = draw_overlay(picture, frame, kept.select(kept.image_id == frame.image_id), prior, prior_name)
         out = folder / f'{frame.video.name}_{frame.frame_id:06d}.jpg'.replace('/', '_')

@@ -17,9 +17,11 @@ def stores(plugin, tmp_path):
     logits = np.full((100, 160), -6.0)
     logits[36:44, 60:70] = 6.0  # picture px (120..140, 72..88): centre (129.5, 79.5)
     with RecordStore(tmp_path / 'priors', dict(backend='test'), mode='a') as store:
-        store.put('k', dict(logits=to_int8(logits)), dict(valid=True))
+        none = dict(points_xy=np.zeros((0, 2), np.float32), labels=np.zeros(0, np.int64))
+        facts = dict(iou=1.0, object_score=1.0)
+        store.put('k', dict(none, logits=to_int8(logits)), dict(facts, valid=True))
         store.link(7, 'k')
-        store.put('bad', dict(logits=to_int8(-logits)), dict(valid=False))
+        store.put('bad', dict(none, logits=to_int8(-logits)), dict(facts, valid=False))
         store.link(8, 'bad')
     center, scale = np.array([160., 100.]), np.array([320., 240.])  # 320x200 padded to 4:3
     px, py = get_warp_matrix(center, scale, 0., output_size=INPUT) @ [x, y, 1] / 4
