@@ -8,6 +8,13 @@ from typing import Any
 
 from mmpose_surgical.errors import UserError
 
+_MARK = '.tmp'
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is what :func:`write_atomically` left when it was killed."""
+    return path.name.startswith('.') and _MARK in path.suffixes
+
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary neighbour of ``path``, then put it in place in one step.
@@ -17,7 +24,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """
     path = Path(path)
     # The suffix stays last, because image writers choose the format by it.
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}.tmp{path.suffix}')
+    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{_MARK}{path.suffix}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

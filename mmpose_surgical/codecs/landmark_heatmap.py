@@ -92,13 +92,18 @@ class LandmarkHeatmap(BaseKeypointCodec):
         Returns:
             Keypoints (1, K, 2) in input pixels and scores (1, K) in [0, 1]. Slots of one landmark type are filled by
             falling score; an empty slot has score 0 and lies at the origin.
+
+        Raises:
+            ValueError: A map is not finite; a diverged network must not look like one that abstains.
         """
+        if not np.isfinite(encoded).all():
+            raise ValueError('heatmaps are not finite: the network has diverged; lower the learning rate')
         keypoints = np.zeros((1, len(self.slots), 2), dtype=np.float32)
         scores = np.zeros((1, len(self.slots)), dtype=np.float32)
         window = np.ones((self.nms_kernel, self.nms_kernel), np.uint8)
         for channel, heatmap in enumerate(np.asarray(encoded, dtype=np.float32)):
             is_peak = (heatmap >= cv2.dilate(heatmap, window)) & (heatmap > 0)
-            ys, xs = np.nonzero(is_peak)
+            ys, xs = _one_per_plateau(is_peak)
             slots = np.flatnonzero(self.channel_of_slot == channel)
             order = np.argsort(-heatmap[ys, xs], kind='stable')[:len(slots)]
             for slot, peak in zip(slots, order):
@@ -112,3 +117,11 @@ class LandmarkHeatmap(BaseKeypointCodec):
         refined = refine_keypoints_dark(keypoints.copy(), np.array(heatmaps, dtype=np.float32), self.blur_kernel)
         # On a nearly flat map the Newton step is unbounded, but the peak cannot leave its pixel's neighbourhood.
         return keypoints + np.clip(refined - keypoints, -1, 1)
+
+
+def _one_per_plateau(is_peak: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of peaks, the first cell of each connected plateau: equal neighbours are one point."""
+    _, labels = cv2.connectedComponents(is_peak.astype(np.uint8), connectivity=8)
+    ys, xs = np.nonzero(is_peak)
+    _, first = np.unique(labels[ys, xs], return_index=True)
+    return ys[first], xs[first]

@@ -183,6 +183,11 @@ class _Reader:
         self._stop_on_problems()
         categories = self._records('categories', self._category)
         videos = self._records('videos', self._video)
+        named: dict[str, int] = {}
+        for video in videos.values():
+            if named.setdefault(video.name, video.id) != video.id:
+                self.problems.append(f'videos {named[video.name]} and {video.id} are both named "{video.name}", '
+                                     'and splits go by name')
         clips = self._records('clips', lambda r: self._clip(r, videos))
         frames = self._records('images', lambda r: self._frame(r, videos, clips))
         with_annotation = self._attach_tools(frames, categories)
@@ -256,15 +261,32 @@ class _Reader:
         else:
             # A plain COCO file: each picture is a case of its own, so that no split can tear one apart.
             video = Video(-int(record['id']) - 1, str(record.get('file_name')), dense=False)
-        clip = clips.get(record.get('clip_id'))
-        if record.get('clip_id') is not None and clip is None:
-            raise ValueError(f'clip_id {record["clip_id"]} is unknown')
+        # Wherever a number leads to neighbours, a missing one would silently be another frame.
+        placed = video.frame_pattern is not None or record.get('clip_id') is not None
+        frame_id = int(record['frame_id'] if placed else record.get('frame_id', 0))
+        clip = self._clip_of(record, video, frame_id, clips)
         if record.get('file_name') is None and video.frame_pattern is None and video.video_file is None:
             raise ValueError('"file_name" is missing, and the video has no frame_pattern or video_file')
         known = {'id', 'file_name', 'width', 'height', 'video_id', 'frame_id', 'clip_id', 'annotated'}
         return Frame(record['id'], record.get('file_name'), int(record['width']), int(record['height']), video,
-                     int(record.get('frame_id', 0)), bool(record.get('annotated', False)), clip,
+                     frame_id, bool(record.get('annotated', False)), clip,
                      extra={k: v for k, v in record.items() if k not in known})
+
+    @staticmethod
+    def _clip_of(record: dict, video: Video, frame_id: int, clips: dict[int, Clip]) -> Clip | None:
+        """The clip that a picture belongs to, checked: a window is cut at its clip's ends, so both must agree."""
+        clip_id = record.get('clip_id')
+        if clip_id is None:
+            return None
+        if clip_id not in clips:
+            raise ValueError(f'clip_id {clip_id} is unknown')
+        clip = clips[clip_id]
+        if clip.video_id != video.id:
+            raise ValueError(f'clip {clip_id} is of video {clip.video_id}, the picture of video {video.id}')
+        if not clip.start_frame <= frame_id <= clip.end_frame:
+            raise ValueError(f'frame_id {frame_id} lies outside clip {clip_id} '
+                             f'({clip.start_frame} to {clip.end_frame})')
+        return clip
 
     def _attach_tools(self, frames: dict[int, Frame], categories: dict[int, tuple[str, list[str]]]) -> set[int]:
         """Give each frame its tools; returns the ids of frames that have any."""

@@ -101,17 +101,18 @@ class LoadMaskPrior(BaseTransform):
 
     Args:
         predictions: Folder of the store of coarse heatmaps.
-        priors: Folder of the store of mask priors.
+        priors: Folder of the store of mask priors; ``None`` for a model that takes none: the mask is then zero and
+            not valid.
         heatmap_size: Width and height of the maps.
 
     Raises:
         UserError: A store lacks this picture.
     """
 
-    def __init__(self, predictions: str, priors: str, heatmap_size: tuple[int, int]) -> None:
+    def __init__(self, predictions: str, priors: str | None, heatmap_size: tuple[int, int]) -> None:
         super().__init__()
         self.predictions = RecordStore(Path(predictions))
-        self.priors = RecordStore(Path(priors))
+        self.priors = None if priors is None else RecordStore(Path(priors))
         self.heatmap_size = tuple(heatmap_size)
 
     def transform(self, results: dict) -> dict:
@@ -131,6 +132,10 @@ class LoadMaskPrior(BaseTransform):
         coarse_to_heatmap = picture_to_heatmap @ np.linalg.inv(picture_to_input) @ coarse_to_input
         results['coarse_heatmaps'] = np.stack([self._warp(channel, coarse_to_heatmap) for channel in maps])
 
+        if self.priors is None:
+            results['prior_mask'] = np.zeros((1, *self.heatmap_size[::-1]), np.float32)
+            results['prior_valid'] = 0.
+            return results
         prior = MaskPrior.from_record(*self.priors.get(results['img_id']))
         probability = prior.probability()
         grid = grid_matrix(probability.shape[::-1], (width, height))

@@ -35,11 +35,14 @@ def window_paths(frame: Frame, root: Path, num_frames: int, spacing: float,
         T paths and the index of the target. A video that is not dense, or a window of one, gives T times the target.
 
     Raises:
-        UserError: The video is dense but has no frame rate.
+        UserError: The video is dense but has no frame rate or no pattern that leads to its frames.
     """
     position = num_frames // 2 if mode == 'centred' else num_frames - 1
     if num_frames == 1 or not frame.video.dense:
         return [frame.path(root)] * num_frames, position
+    if frame.video.frame_pattern is None:
+        raise UserError(f'the frames of video "{frame.video.name}" cannot be located', root / 'annotations.json',
+                        'extract them and give the video a "frame_pattern", or set "dense": false')
     if frame.video.fps is None:
         raise UserError(f'video "{frame.video.name}" is dense but has no "fps"', root / 'annotations.json',
                         'add "fps" to the video, or set "dense": false')
@@ -48,6 +51,8 @@ def window_paths(frame: Frame, root: Path, num_frames: int, spacing: float,
         first, last = frame.clip.start_frame, frame.clip.end_frame
     else:
         first, last = _frame_range(root, frame.video.frame_pattern)
+        # The target stands in its place whatever the folder lists; a picture that is missing is then named as such.
+        first, last = min(first, frame.frame_id), max(last, frame.frame_id)
     ids = window_frame_ids(frame.frame_id, num_frames, step, first, last, mode)
     return [frame.path(root, frame_id) for frame_id in ids], position
 

@@ -47,7 +47,7 @@ def audit(work_dir: str | Path) -> list[Finding]:
     if 'coarse' in run.facts:
         coarse = RunFolder(run.folder / run.facts['coarse'])
         findings += _audit_run(coarse, data, 'coarse: ')
-        findings += _audit_prior(run, coarse, data)
+        findings += _audit_prior(run, data)
     return findings
 
 
@@ -101,9 +101,20 @@ def _audit_run(run: RunFolder, data: DataSet | None, prefix: str) -> list[Findin
                lambda: _rechosen_problems(run, data), data is not None),
         check('weights', f'{run.facts["checkpoint"]} is the file that was evaluated', 'restore the checkpoint, or '
               'evaluate it with tools/test.py', _weight_problems),
-        Finding(prefix + 'git commit', True if commits - {None} else None,
-                ', '.join(sorted(commits - {None})) or 'not recorded (the package was not run from a checkout)'),
+        _commit(prefix, commits - {None}),
     ]
+
+
+def _commit(prefix: str, commits: set[str]) -> Finding:
+    """Which code made the run: one commit without local changes passes; of anything else nobody can say what it was."""
+    name, told = prefix + 'git commit', ', '.join(sorted(commits))
+    if not commits:
+        return Finding(name, None, 'not recorded (the package was not run from a checkout)')
+    if len(commits) > 1:
+        return Finding(name, None, f'training and metrics are of different commits: {told}', _EVALUATE)
+    if told.endswith('-dirty'):
+        return Finding(name, None, f'{told}: made from uncommitted code', 'commit, then ' + _AGAIN)
+    return Finding(name, True, told)
 
 
 def _training_problems(run: RunFolder) -> list[str]:
@@ -162,34 +173,45 @@ def _weight_problems(run: RunFolder) -> list[str]:
 
 
 # -- what the refiner was given ----------------------------------------------------------------------------
-def _audit_prior(run: RunFolder, coarse: RunFolder, data: DataSet | None) -> list[Finding]:
+def _audit_prior(run: RunFolder, data: DataSet | None) -> list[Finding]:
     """The coarse predictions and mask priors behind a refiner."""
-    predictions, priors = (run.folder / run.facts[name] for name in ('predictions', 'priors'))
-    made, prior_made = (read_json(folder / 'artifact.json') for folder in (predictions, priors))
-    return [
-        _check('chain', 'run, priors, predictions and coarse networks are those recorded', _AGAIN,
-               lambda: _chain_problems(run, coarse, predictions, made, priors, prior_made)),
+    predictions = run.folder / run.facts['predictions']
+    made = read_json(predictions / 'artifact.json')
+    findings = [
+        _check('chain', 'run, predictions and coarse networks are those recorded', _AGAIN,
+               lambda: _chain_problems(run, predictions, made)),
         _check('coarse predictions', 'each made by a network that was not trained on its video', _AGAIN,
                lambda: _in_sample_problems(predictions, made, data), data is not None),
         _check('prompt thresholds', 'chosen on train, from out-of-fold predictions', _AGAIN,
                lambda: _prompt_threshold_problems(predictions, made)),
+    ]
+    if 'priors' not in run.facts:
+        return findings
+    priors = run.folder / run.facts['priors']
+    prior_made = read_json(priors / 'artifact.json')
+    return findings + [
+        _check('priors', 'made from these coarse predictions, and those that the run read', _AGAIN,
+               lambda: _prior_chain_problems(run, made, priors, prior_made)),
         _check('mask priors', 'each prompted by the coarse prediction of its picture', _AGAIN,
                lambda: _prompt_problems(predictions, priors, data), data is not None),
         _backend(run, priors, prior_made),
     ]
 
 
-def _chain_problems(run: RunFolder, coarse: RunFolder, predictions: Path, made: dict, priors: Path,
-                    prior_made: dict) -> list[str]:
+def _prior_chain_problems(run: RunFolder, made: dict, priors: Path, prior_made: dict) -> list[str]:
+    return _record_problems(priors, prior_made) + _differ('the fingerprint of the coarse predictions', {
+        'the predictions': made['fingerprint'], 'the priors': prior_made['content']['predictions'],
+    }) + _differ('the fingerprint of the priors', {
+        'the run': run.record['content']['upstream']['priors'], str(priors): prior_made['fingerprint'],
+        'their store': RecordStore(priors).fingerprint.get('made_from')})
+
+
+def _chain_problems(run: RunFolder, predictions: Path, made: dict) -> list[str]:
     content = run.record['content']
-    problems = _record_problems(predictions, made) + _record_problems(priors, prior_made)
+    problems = _record_problems(predictions, made)
     problems += _differ('the fingerprint of the coarse predictions', {
         'the run': content['upstream']['predictions'], str(predictions): made['fingerprint'],
-        'the priors': prior_made['content']['predictions'],
         'their store': RecordStore(predictions).fingerprint.get('coarse')})
-    problems += _differ('the fingerprint of the priors', {
-        'the run': content['upstream']['priors'], str(priors): prior_made['fingerprint'],
-        'their store': RecordStore(priors).fingerprint.get('made_from')})
     for split, model in made['facts']['models'].items():
         folder = RunFolder(predictions / model['folder'])
         problems += _record_problems(folder.folder, folder.record)

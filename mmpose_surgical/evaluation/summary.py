@@ -39,7 +39,7 @@ def with_meta(metrics: Mapping[str, Any], **meta: Any) -> dict[str, Any]:
     """The metrics with more in their ``meta``.
 
     The usual keys are ``data`` (of :func:`describe_data`), ``split``, ``threshold_from``, ``prior``
-    (``{backend, stand_in, weights_sha256}``), ``config`` and ``git_commit``.
+    (``{backend, stand_in, fingerprint}``), ``config`` and ``git_commit``.
     """
     return {**metrics, 'meta': {**metrics['meta'], **meta}}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.summary import git_commit
-from mmpose_surgical.files import read_json, write_json
+from mmpose_surgical.files import is_temporary, read_json, write_json
 
 RECORD = 'artifact.json'
 
@@ -69,7 +69,13 @@ class Artifact:
     def record(self) -> dict[str, Any] | None:
         """The folder's own record, ``None`` where it has none."""
         path = self.folder / RECORD
-        return read_json(path, f'remove {self.folder} or run with --rebuild') if path.exists() else None
+        if not path.exists():
+            return None
+        fix = f'remove {self.folder} or choose another --work-dir'
+        record = read_json(path, fix)
+        if not isinstance(record, dict) or not {'fingerprint', 'done', 'content'} <= record.keys():
+            raise UserError('record of the work directory is damaged', path, fix)
+        return record
 
     @property
     def status(self) -> Status:
@@ -92,7 +98,8 @@ class Artifact:
             UserError: The folder holds something else.
         """
         record = self.record
-        if record is None and self.folder.is_dir() and any(self.folder.iterdir()):
+        # A run that was killed while it wrote its very first file leaves a temporary one.
+        if record is None and self.folder.is_dir() and any(not is_temporary(path) for path in self.folder.iterdir()):
             raise UserError('folder is not empty and was not made by this tool', self.folder,
                             'choose another --work-dir')
         if record is None or record['fingerprint'] != self.fingerprint:

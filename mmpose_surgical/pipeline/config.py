@@ -14,6 +14,9 @@ from mmpose_surgical.datasets.annotations import Annotations
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
 
+STAND_INS = ('simulated', 'grabcut')
+"""Backends that are no SAM; their classes say so too, but a plan is printed before those can be imported."""
+
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _EVALUATORS = ('val_evaluator', 'test_evaluator')
 
@@ -99,13 +102,20 @@ def weights_line(cfg: Config) -> str:
     return f'backbone: {backbone["type"]}, from scratch'
 
 
-def fill_in_stores(cfg: Config, predictions: Path, priors: Path) -> None:
-    """Write the folders of coarse predictions and mask priors into every ``LoadMaskPrior``."""
+def fill_in_stores(cfg: Config, predictions: Path, priors: Path | None) -> None:
+    """Write the folders of coarse predictions and mask priors (if any) into every ``LoadMaskPrior``."""
     for name in LOADERS:
         if cfg.get(name):
             for transform in cfg[name]['dataset']['pipeline']:
                 if transform['type'] == 'LoadMaskPrior':
-                    transform.update(predictions=str(predictions), priors=str(priors))
+                    transform.update(predictions=str(predictions), priors=priors and str(priors))
+
+
+def uses_prior(cfg: Config) -> bool:
+    """Whether the mask prior enters a model, as its input or as the target of its auxiliary branch."""
+    head = cfg.model.get('head', {})
+    aux = head.get('aux_loss') or {}
+    return head.get('type') == 'RefineHead' and bool(head.get('use_prior', True) or aux.get('loss_weight', 0) > 0)
 
 
 def resolve_prior(prior: dict, annotations: Annotations) -> dict:
@@ -141,8 +151,20 @@ def resolve_prior(prior: dict, annotations: Annotations) -> dict:
     return resolved
 
 
-def prior_line(prior: dict, annotations: Annotations) -> str:
-    """One line that says which prior is used, and why."""
-    if prior['backend'] != 'simulated':
-        return f'prior: {prior["backend"]}' + (f' ({prior["checkpoint"]})' if prior.get('checkpoint') else '')
-    return 'prior: simulated (a stand-in: SAM3_CHECKPOINT is unset; synthetic data)'
+def prior_line(prior: dict | None, asked: str = '') -> str:
+    """One line that says which prior is used, whether it is a stand-in, and why.
+
+    Args:
+        prior: The resolved prior; ``None`` for a model that takes none.
+        asked: The backend that the config asked for, e.g. ``auto``.
+    """
+    if prior is None:
+        return 'prior: none'
+    name = prior['backend']
+    why = [] if name not in STAND_INS else ['a stand-in for SAM 3']
+    if asked != 'auto':
+        why.append('named in the config')
+    elif name in STAND_INS:
+        why.append('SAM3_CHECKPOINT is unset; synthetic data')
+    return f'prior: {name}' + (f' {prior["checkpoint"]}' if prior.get('checkpoint') else '') + (
+        f' ({": ".join(why)})' if why else '')

@@ -18,6 +18,7 @@ from mmpose_surgical.evaluation.thresholds import (
     write_thresholds,
 )
 from mmpose_surgical.pipeline.artifacts import file_digest
+from mmpose_surgical.pipeline.config import uses_prior
 from mmpose_surgical.pipeline.distributed import wait_for_all
 from mmpose_surgical.pipeline.prompting import describe_prior
 from mmpose_surgical.pipeline.stages import build_runner, final_checkpoint
@@ -96,7 +97,7 @@ def write_results(cfg: Config, checkpoint: Path, split: str, predictions: Path, 
         The metrics.
     """
     annotations = load_annotations(cfg.data_root)
-    prior = describe_prior(cfg) if cfg.get('prior') and uses_prior(cfg) else None
+    prior = describe_prior(cfg) if uses_prior(cfg) else None
     frames = frames_of_split(annotations, split)
     points = read_predictions(predictions)
     values, origin = None, None
@@ -122,12 +123,6 @@ def prior_store_of(cfg: Config) -> Path | None:
     """Folder of the mask priors that a refiner reads, ``None`` for a model without."""
     for transform in cfg.test_dataloader.dataset.pipeline:
         if transform['type'] == 'LoadMaskPrior':
-            return Path(transform['priors'])
+            return transform['priors'] and Path(transform['priors'])
     return None
 
-
-def uses_prior(cfg: Config) -> bool:
-    """Whether the mask prior enters a model, as its input or as the target of its auxiliary branch."""
-    head = cfg.model.get('head', {})
-    aux = head.get('aux_loss') or {}
-    return head.get('type') == 'RefineHead' and bool(head.get('use_prior', True) or aux.get('loss_weight', 0) > 0)

@@ -17,7 +17,7 @@ from mmpose_surgical.datasets.splits import Splits, frames_of_split, load_splits
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import read_json, remove_folder, write_json
 from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of, file_digest
-from mmpose_surgical.pipeline.config import fill_in_stores, load_config
+from mmpose_surgical.pipeline.config import fill_in_stores, load_config, uses_prior
 from mmpose_surgical.pipeline.memory import keep_freed_memory
 from mmpose_surgical.pipeline.prompting import backend_of, predictions_of_store
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage
@@ -83,7 +83,8 @@ class Plan:
             with Progress(TextColumn('      '), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                           console=console, transient=True) as bar:
                 stage.run(partial(_show, bar, bar.add_task('', total=None, visible=False)))
-            console.print(f'\\[{number}/{total}] done in {time.monotonic() - start:.1f} s', highlight=False)
+            console.print(f'\\[{number}/{total}] done in {time.monotonic() - start:.1f} s{stage.note}', highlight=False,
+                          soft_wrap=True)
 
 
 def _show(bar: Progress, task: TaskID, done: int, total: int) -> None:
@@ -115,20 +116,20 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
         plan.stages.append(TrainStage(_title(cfg), cfg, artifact, finish_run))
         return plan
     predictions, priors = add_coarse_stages(plan, cfg, annotations, splits, rebuild)
-    fill_in_stores(cfg, predictions.folder, priors.folder)
-    content = train_content(cfg, annotations, predictions=predictions.fingerprint, priors=priors.fingerprint)
-    artifact = Artifact(Path(cfg.work_dir), content)
+    fill_in_stores(cfg, predictions.folder, priors and priors.folder)
+    stores = dict(predictions=predictions, **(dict(priors=priors) if priors else {}))
+    artifact = Artifact(Path(cfg.work_dir), train_content(
+        cfg, annotations, **{name: store.fingerprint for name, store in stores.items()}))
     check_own_folder(artifact, rebuild, plan)
     facts = dict(prior_config=dict(cfg.prior), coarse=os.path.relpath(predictions.folder.parent, artifact.folder),
-                 predictions=os.path.relpath(predictions.folder, artifact.folder),
-                 priors=os.path.relpath(priors.folder, artifact.folder))
+                 **{name: os.path.relpath(store.folder, artifact.folder) for name, store in stores.items()})
     plan.stages.append(TrainStage(_title(cfg), cfg, artifact, finish_run, facts))
     return plan
 
 
 def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits: Splits,
-                      rebuild: bool) -> tuple[Artifact, Artifact]:
-    """Add the stages that make coarse predictions and mask priors; returns the two stores."""
+                      rebuild: bool) -> tuple[Artifact, Artifact | None]:
+    """Add the stages that make coarse predictions and, for a model that takes them, mask priors; returns the stores."""
     from mmpose_surgical.pipeline.finish import finish_run
     coarse_cfg = coarse_config(cfg)
 
@@ -162,6 +163,8 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
         models={split: artifact.fingerprint for split, artifact in models.items()}))
     plan.stages.append(PredictStage(title, predictions, groups, annotations,
                                     lambda folder: choose_prompt_thresholds(folder, cfg, annotations)))
+    if not uses_prior(cfg):
+        return predictions, None
     priors = placed(whole.folder / f'priors-{cfg.prior.backend}', dict(
         stage='priors', version=STAGE_VERSION, backend=backend_of(cfg).fingerprint,
         predictions=predictions.fingerprint))
@@ -204,12 +207,20 @@ def fold_stages(coarse_cfg: Config, annotations: Annotations, splits: Splits,
 
 
 def train_content(cfg: Config, annotations: Annotations, **upstream: str) -> dict[str, Any]:
-    """What decides the outcome of a training."""
-    sections = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks')
+    """What decides the outcome of a run: training, choice of the checkpoint, and evaluation.
+
+    The number of processes is left out, so that a run of four GPUs can be looked at, or finished, on one.
+    """
+    sections = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks',
+                'auto_scale_lr', 'val_evaluator', 'test_evaluator')
+    pipelines = {name: content_of((cfg.get(name) or {}).get('dataset'))
+                 for name in ('val_dataloader', 'test_dataloader')}
+    start = cfg.get('load_from')
     return dict(
         stage='train', version=STAGE_VERSION, seed=cfg.get('randomness', {}).get('seed'), upstream=upstream,
         data=annotations.sha256, splits=file_digest(annotations.root / 'splits.json'),
-        **{name: content_of(cfg.get(name)) for name in sections})
+        load_from=start and (file_digest(start) or start), save_best=cfg.default_hooks.checkpoint.get('save_best'),
+        **pipelines, **{name: content_of(cfg.get(name)) for name in sections})
 
 
 def check_own_folder(artifact: Artifact, rebuild: bool, plan: Plan) -> None:

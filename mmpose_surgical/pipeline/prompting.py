@@ -1,5 +1,4 @@
 """From coarse predictions to mask priors: prompts, backend, store."""
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.pipeline.artifacts import Artifact
 from mmpose_surgical.pipeline.stages import Progress
 from mmpose_surgical.priors.base import MaskPriorBackend, PriorFrame, build_backend
-from mmpose_surgical.priors.maker import PriorJob, PriorSummary, make_priors
+from mmpose_surgical.priors.maker import PriorJob, PriorReport, PriorSummary, make_priors, report_priors
 from mmpose_surgical.priors.prompts import prompts_from_points
 from mmpose_surgical.priors.store import RecordStore
 
@@ -65,8 +64,8 @@ def active_mask(frame: Frame) -> np.ndarray | None:
 
 
 def make_store(artifact: Artifact, cfg: Config, predictions: Path, thresholds: dict[str, float], frames: list[Frame],
-               root: Path, progress: Progress, batch_size: int = 8) -> PriorSummary:
-    """Make the priors of these frames that the store lacks."""
+               root: Path, progress: Progress, batch_size: int = 8) -> tuple[PriorSummary, PriorReport]:
+    """Make the priors of these frames that the store lacks; the summary is on these, the report on all of them."""
     backend = backend_of(cfg)
     coarse = RecordStore(predictions)
     jobs = []
@@ -75,13 +74,7 @@ def make_store(artifact: Artifact, cfg: Config, predictions: Path, thresholds: d
         points, labels = prompts_from_points(arrays['keypoints'], arrays['scores'], thresholds,
                                              (frame.width, frame.height))
         jobs.append(PriorJob(frame.image_id, partial(load_prior_frame, frame, root), points, labels,
-                             partial(active_mask, frame)))
+                             partial(instance_masks, frame), partial(active_mask, frame)))
     made_from = dict(backend=backend.fingerprint, made_from=artifact.fingerprint)
     with RecordStore(artifact.folder, made_from, mode='a') as store:
-        return make_priors(jobs, backend, store, batch_size, progress)
-
-
-def summary_facts(summaries: list[PriorSummary]) -> dict[str, Any]:
-    """The summaries of all ranks as one record."""
-    total = sum(summaries, PriorSummary())
-    return dict(summary=asdict(total), mean_iou=total.mean_iou)
+        return make_priors(jobs, backend, store, batch_size, progress), report_priors(jobs, store)

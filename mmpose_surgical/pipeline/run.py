@@ -9,7 +9,7 @@ from mmpose_surgical.datasets.annotations import Annotations, load_annotations
 from mmpose_surgical.evaluation.summary import metrics_table
 from mmpose_surgical.files import read_json
 from mmpose_surgical.pipeline.artifacts import Status
-from mmpose_surgical.pipeline.config import load_config, prior_line, resolve_prior, weights_line
+from mmpose_surgical.pipeline.config import load_config, prior_line, resolve_prior, uses_prior, weights_line
 from mmpose_surgical.pipeline.data import ensure_data
 from mmpose_surgical.pipeline.distributed import rank_from_environment, start_processes
 from mmpose_surgical.pipeline.finish import METRICS
@@ -52,8 +52,10 @@ def plan_of(cfg: Config, annotations: Annotations, rebuild: bool = False) -> Pla
     """The plan of a config, with its opening lines; resolves the prior on the way."""
     heading = [f'data: {cfg.data_root}' + (' (synthetic)' if annotations.synthetic else ''), weights_line(cfg)]
     if cfg.get('coarse'):
-        cfg.prior = resolve_prior(cfg.prior, annotations)
-        heading.insert(0, prior_line(cfg.prior, annotations))
+        asked = cfg.prior.backend
+        if uses_prior(cfg):
+            cfg.prior = resolve_prior(cfg.prior, annotations)
+        heading.insert(0, prior_line(cfg.prior if uses_prior(cfg) else None, asked))
     return build_plan(cfg, annotations, rebuild, heading)
 
 

@@ -5,7 +5,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +199,11 @@ class PriorStage:
     thresholds: Callable[[], dict[str, float]]
     frames: list[Frame]
     root: Path
-    note: str = ''
+
+    @property
+    def note(self) -> str:
+        """What is known of finished priors, for the plan."""
+        return f'   {self.artifact.record["facts"]["line"]}' if self.status is Status.DONE else ''
 
     @property
     def status(self) -> Status:
@@ -208,14 +212,17 @@ class PriorStage:
     def run(self, progress: Progress) -> None:
         from mmengine.dist import all_gather_object, get_dist_info
 
-        from mmpose_surgical.pipeline.prompting import make_store, summary_facts
+        from mmpose_surgical.pipeline.prompting import make_store
+        from mmpose_surgical.priors.maker import PriorReport, PriorSummary
         rank, world = get_dist_info()
         if rank == 0:
             self.artifact.begin()
         wait_for_all()
-        summary = make_store(self.artifact, self.cfg, self.predictions, self.thresholds(),
-                             self.frames[rank::world], self.root, progress)
-        summaries = all_gather_object(summary)
+        made = make_store(self.artifact, self.cfg, self.predictions, self.thresholds(),
+                          self.frames[rank::world], self.root, progress)
+        summaries, reports = zip(*all_gather_object(made))
         if rank == 0:
-            self.artifact.finish(**summary_facts(summaries))
+            total = sum(reports, PriorReport())
+            self.artifact.finish(summary=asdict(sum(summaries, PriorSummary())), line=total.line(),
+                                 report=dict(asdict(total), mean_iou=total.mean_iou))
         wait_for_all()

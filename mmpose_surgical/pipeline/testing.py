@@ -12,7 +12,7 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import read_predictions, write_predictions
 from mmpose_surgical.files import read_json
 from mmpose_surgical.pipeline.artifacts import RECORD, Artifact, Status, content_of
-from mmpose_surgical.pipeline.config import fill_in_stores, load_config, prior_line, resolve_prior
+from mmpose_surgical.pipeline.config import fill_in_stores, load_config, prior_line, resolve_prior, uses_prior
 from mmpose_surgical.pipeline.distributed import rank_from_environment, start_processes
 from mmpose_surgical.pipeline.finish import THRESHOLDS, predict_split, write_results
 from mmpose_surgical.pipeline.plan import PROMPT_THRESHOLDS, STAGE_VERSION, Plan
@@ -38,9 +38,11 @@ def test_command(args: argparse.Namespace) -> int:
         raise UserError(f'split "{args.split}" has no annotated frame', annotations.path, 'name another with --split')
     plan = None
     if cfg.get('coarse'):
-        cfg.prior = resolve_prior(trained_prior(cfg, checkpoint), annotations)
+        prior = trained_prior(cfg, checkpoint)
+        if uses_prior(cfg):
+            cfg.prior = resolve_prior(prior, annotations)
         plan = prior_plan(cfg, annotations, args.split, checkpoint, folder)
-        for line in [prior_line(cfg.prior, annotations), *plan.lines()]:
+        for line in [prior_line(cfg.prior if uses_prior(cfg) else None, prior['backend']), *plan.lines()]:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     start_processes(args.launcher)
     if plan is not None:
@@ -90,13 +92,17 @@ def prior_plan(cfg: Config, annotations: Annotations, split: str, checkpoint: Pa
     predictions = Artifact(folder / 'predictions', dict(
         stage='predict', version=STAGE_VERSION, split=split, data=annotations.sha256,
         pipeline=content_of(coarse_cfg.test_dataloader.dataset), model=read_json(coarse / RECORD)['fingerprint']))
+    plan = Plan([], [PredictStage('coarse predictions', predictions, [(coarse_cfg, coarse, split)], annotations)],
+                # What was made from something else is cheap to make again.
+                replaced=[predictions.folder] if predictions.status is Status.STALE else [])
+    if not uses_prior(cfg):
+        fill_in_stores(cfg, predictions.folder, None)
+        return plan
     priors = Artifact(folder / f'priors-{cfg.prior.backend}', dict(
         stage='priors', version=STAGE_VERSION, backend=backend_of(cfg).fingerprint, thresholds=thresholds,
         predictions=predictions.fingerprint))
     fill_in_stores(cfg, predictions.folder, priors.folder)
-    return Plan([], [
-        PredictStage('coarse predictions', predictions, [(coarse_cfg, coarse, split)], annotations),
-        PriorStage('mask priors', priors, cfg, predictions.folder, lambda: thresholds,
-                   frames_of_split(annotations, split), annotations.root)],
-        # Made from something else, and cheap to make again.
-        replaced=[artifact.folder for artifact in (predictions, priors) if artifact.status is Status.STALE])
+    plan.stages.append(PriorStage('mask priors', priors, cfg, predictions.folder, lambda: thresholds,
+                                  frames_of_split(annotations, split), annotations.root))
+    plan.replaced += [priors.folder] if priors.status is Status.STALE else []
+    return plan

@@ -20,12 +20,14 @@ class PriorJob:
         load: Reads the picture; called only for what is not yet done.
         points_xy: (P, 2), pixels of the original picture; P may be 0.
         labels: (P,).
-        truth: Gives the bool (H, W) ground-truth mask of the tool, for the summary alone: no backend sees it.
+        instances: Gives the bool (H, W) masks of all instances, acting or not, for the report alone.
+        truth: Gives the bool (H, W) mask of the acting tools, for the report alone: no backend sees it.
     """
     image_id: int
     load: Callable[[], PriorFrame]
     points_xy: np.ndarray
     labels: np.ndarray
+    instances: Callable[[], Sequence[np.ndarray]] | None = None
     truth: Callable[[], np.ndarray | None] | None = None
 
 
@@ -34,14 +36,27 @@ class PriorSummary:
     """What was done; add up the summaries of several ranks with ``+``.
 
     ``total`` = ``done`` (in the store before) + ``made`` + ``reused`` (same pixels and prompts under another
-    id) + ``unprompted``. The other counts are about what was made now: ``failed`` did not pass the quality
-    gate, ``straddling`` of ``with_instances`` had prompts on two tools, and ``mean_iou`` is over
-    ``with_truth`` masks.
+    id) + ``unprompted``.
     """
     total: int = 0
     done: int = 0
     made: int = 0
     reused: int = 0
+    unprompted: int = 0
+
+    def __add__(self, other: 'PriorSummary') -> 'PriorSummary':
+        return PriorSummary(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+@dataclass
+class PriorReport:
+    """How good the priors of a store are; add up the reports of several ranks with ``+``.
+
+    Of ``pictures``, ``unprompted`` had no prompt and ``failed`` did not pass the quality gate; of ``with_instances``
+    that have prompts and known instances, ``straddling`` had prompts on two tools; ``mean_iou`` is over ``with_truth``
+    masks of acting tools, where a picture without a valid prior counts as 0.
+    """
+    pictures: int = 0
     unprompted: int = 0
     failed: int = 0
     with_instances: int = 0
@@ -51,11 +66,20 @@ class PriorSummary:
 
     @property
     def mean_iou(self) -> float | None:
-        """Mean IoU with the ground truth (failed priors count as 0); ``None`` where none is known."""
+        """Mean IoU with the acting tools; ``None`` where none is known."""
         return self.iou_sum / self.with_truth if self.with_truth else None
 
-    def __add__(self, other: 'PriorSummary') -> 'PriorSummary':
-        return PriorSummary(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+    def __add__(self, other: 'PriorReport') -> 'PriorReport':
+        return PriorReport(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def line(self) -> str:
+        """The report in words."""
+        words = [f'{self.pictures} pictures', f'{self.unprompted} without prompts', f'{self.failed} failed']
+        if self.with_instances:
+            words.append(f'prompts straddle two tools in {self.straddling} of {self.with_instances}')
+        if self.mean_iou is not None:
+            words.append(f'mean IoU with the acting tool {self.mean_iou:.2f}')
+        return ', '.join(words)
 
 
 def prompt_note(points_xy: np.ndarray, labels: np.ndarray) -> str:
@@ -115,13 +139,10 @@ def _make_batch(jobs: Sequence[PriorJob], backend: MaskPriorBackend, store: Reco
         priors = []
     made = dict(zip(chosen, priors, strict=True))
 
-    for i, (job, frame, key) in enumerate(zip(jobs, frames, keys, strict=True)):
+    for i, (frame, key) in enumerate(zip(frames, keys, strict=True)):
         if i in made:
-            prior = made[i]
             summary.made += 1
-            summary.failed += not prior.valid
-            _compare(summary, job, frame, prior)
-            store.put(key, *prior.to_record())
+            store.put(key, *made[i].to_record())
         elif not len(points[i]):
             summary.unprompted += 1
             store.put(key, *backend.no_prior(frame.size).to_record())
@@ -133,15 +154,23 @@ def _make_batch(jobs: Sequence[PriorJob], backend: MaskPriorBackend, store: Reco
     return summary
 
 
-def _compare(summary: PriorSummary, job: PriorJob, frame: PriorFrame, prior: MaskPrior) -> None:
-    """Add what the ground truth says of one prior."""
-    if frame.instance_masks is not None:
-        summary.with_instances += 1
-        summary.straddling += straddles(prior.points_xy, frame.instance_masks())
-    truth = job.truth() if job.truth is not None else None
-    if truth is not None:
-        summary.with_truth += 1
-        summary.iou_sum += mask_iou(prior, truth)
+def report_priors(jobs: Iterable[PriorJob], store: RecordStore) -> PriorReport:
+    """Compare all priors of these jobs with what the annotations know, whichever call made them."""
+    report = PriorReport()
+    for job in jobs:
+        prior = MaskPrior.from_record(*store.get(job.image_id))
+        report.pictures += 1
+        report.unprompted += not len(prior.points_xy)
+        report.failed += bool(len(prior.points_xy)) and not prior.valid
+        instances = job.instances() if job.instances is not None and len(prior.points_xy) else ()
+        if len(instances):
+            report.with_instances += 1
+            report.straddling += straddles(prior.points_xy, instances)
+        truth = job.truth() if job.truth is not None else None
+        if truth is not None:
+            report.with_truth += 1
+            report.iou_sum += mask_iou(prior, truth)
+    return report
 
 
 def mask_iou(prior: MaskPrior, truth: np.ndarray) -> float:

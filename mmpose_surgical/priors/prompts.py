@@ -1,7 +1,6 @@
 """From decoded landmarks to point prompts (paper, section 2.2)."""
 from collections.abc import Mapping, Sequence
 
-import cv2
 import numpy as np
 
 from mmpose_surgical.landmarks import SLOTS, landmark_of
@@ -50,14 +49,13 @@ def distances_to_masks(points_xy: np.ndarray, masks: Sequence[np.ndarray]) -> np
     """
     points = np.asarray(points_xy).reshape(-1, 2)
     table = np.full((len(points), len(masks)), np.inf, np.float32)
+    nearest = np.rint(points).astype(np.int64)  # the pixel that a point lies in
     for column, mask in enumerate(masks):
         if not mask.any():
             continue
-        outside = (~np.asarray(mask, bool)).astype(np.uint8)
-        away = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        x = np.clip(np.rint(points[:, 0]), 0, mask.shape[1] - 1).astype(int)
-        y = np.clip(np.rint(points[:, 1]), 0, mask.shape[0] - 1).astype(int)
-        table[:, column] = away[y, x]
+        ys, xs = np.nonzero(mask)
+        squared = (xs - nearest[:, :1])**2 + (ys - nearest[:, 1:])**2
+        table[:, column] = np.sqrt(squared.min(1))
     return table
 
 

@@ -69,3 +69,16 @@ def test_two_tips_fill_slots_by_falling_score_and_a_missing_one_scores_zero(code
 def test_flat_map_gives_no_point(codec):
     _, scores = codec.decode(np.zeros((2, 12, 16), np.float32))
     assert scores.max() == 0
+
+
+def test_plateau_gives_one_point(codec):
+    maps = np.zeros((2, *codec.heatmap_size[::-1]), np.float32)
+    maps[0, 5, 7:9] = 0.8
+    assert (codec.decode(maps)[1] > 0).sum() == 1
+
+
+def test_maps_that_are_not_finite_are_refused(codec):
+    maps = np.zeros((2, *codec.heatmap_size[::-1]), np.float32)
+    maps[1, 3, 3] = np.nan
+    with pytest.raises(ValueError, match='the network has diverged'):
+        codec.decode(maps)

@@ -35,7 +35,7 @@ def stores(plugin, tmp_path):
     return tmp_path, (x, y)
 
 
-def run(stores, image_id=7, flip=0.0, draw=None):
+def run(stores, image_id=7, flip=0.0, draw=None, with_prior=True):
     """MMPose's geometry and then the prior, on a picture that shows the same blob."""
     from mmcv.transforms import Compose
     from mmengine.registry import init_default_scope
@@ -49,8 +49,8 @@ def run(stores, image_id=7, flip=0.0, draw=None):
     steps = [dict(type='GetBBoxCenterScale', padding=1.0), dict(type='RandomFlip', prob=flip)]
     steps += [dict(type='RandomBBoxTransform', **draw)] if draw else []
     steps += [dict(type='TopdownAffine', input_size=INPUT),
-              dict(type='LoadMaskPrior', predictions=str(folder / 'coarse'), priors=str(folder / 'priors'),
-                   heatmap_size=HEATMAP)]
+              dict(type='LoadMaskPrior', predictions=str(folder / 'coarse'),
+                   priors=str(folder / 'priors') if with_prior else None, heatmap_size=HEATMAP)]
     return Compose(steps)(results)
 
 
@@ -110,3 +110,10 @@ def test_colour_jitter_leaves_the_global_random_state_alone(plugin):
     np.random.randint(2**31)
     assert after == np.random.rand()
     assert (out[0] == out[1]).all() and frames[0].max() == 90
+
+
+def test_without_a_prior_store_the_mask_is_zero_and_not_valid(stores):
+    with_prior, without = run(stores), run(stores, with_prior=False)
+    np.testing.assert_array_equal(without['coarse_heatmaps'], with_prior['coarse_heatmaps'])
+    assert without['prior_mask'].shape == with_prior['prior_mask'].shape
+    assert not without['prior_mask'].any() and without['prior_valid'] == 0

@@ -52,3 +52,18 @@ def test_without_a_clip_the_files_on_disk_are_the_limits(tmp_path):
 def test_dense_video_without_a_rate_is_an_error():
     with pytest.raises(UserError, match='video "v" is dense but has no "fps"'):
         window_paths(make_frame(fps=None), Path('root'), 3, 0.12)
+
+
+def test_dense_video_whose_frames_cannot_be_located_is_an_error():
+    frame = make_frame()
+    frame.video.frame_pattern = None
+    with pytest.raises(UserError, match='the frames of video "v" cannot be located.*frame_pattern'):
+        window_paths(frame, Path('root'), 3, 0.12)
+
+
+def test_target_beyond_the_files_on_disk_stays_the_target(tmp_path):
+    (tmp_path / 'f').mkdir()
+    for number in (14, 16):
+        (tmp_path / f'f/{number:04d}.jpg').touch()
+    paths, position = window_paths(make_frame(frame_id=20, clip=False), tmp_path, 3, 0.12)
+    assert numbers(paths)[position] == 20

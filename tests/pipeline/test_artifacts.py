@@ -2,7 +2,8 @@
 import pytest
 
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of, differences, digest_of
+from mmpose_surgical.files import write_atomically
+from mmpose_surgical.pipeline.artifacts import RECORD, Artifact, Status, content_of, differences, digest_of
 
 LOADER = dict(batch_size=16, num_workers=4, persistent_workers=True, pin_memory=False,
               dataset=dict(data_root='data/a', split='train', pipeline=[
@@ -56,5 +57,27 @@ def test_damaged_record_is_an_error_that_names_the_way_out(tmp_path):
     artifact = Artifact(tmp_path / 'run', dict(lr=1))
     artifact.begin()
     (tmp_path / 'run/artifact.json').write_text('{"fingerprint": ')
-    with pytest.raises(UserError, match='not valid JSON.*--rebuild'):
+    with pytest.raises(UserError, match='not valid JSON.*choose another --work-dir'):
         _ = artifact.status
+
+
+@pytest.mark.parametrize('text', ['{}', '[]', '{"done": true}'])
+def test_record_without_its_parts_is_an_error(tmp_path, text):
+    (tmp_path / RECORD).write_text(text)
+    with pytest.raises(UserError, match='record of the work directory is damaged'):
+        _ = Artifact(tmp_path, {'a': 1}).status
+
+
+def test_leftover_of_a_killed_write_does_not_claim_a_folder(tmp_path):
+    names = []
+
+    def write(path):
+        names.append(path.name)
+        path.touch()
+
+    write_atomically(tmp_path / 'elsewhere' / RECORD, write)
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / names[0]).touch()
+    artifact = Artifact(tmp_path / 'run', {'a': 1})
+    artifact.begin()
+    assert artifact.status is Status.PARTIAL

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmpose_surgical.priors.base import MaskPrior, MaskPriorBackend, PriorFrame
-from mmpose_surgical.priors.maker import PriorJob, PriorSummary, make_priors, mask_iou
+from mmpose_surgical.priors.maker import PriorJob, PriorReport, PriorSummary, make_priors, mask_iou, report_priors
 from mmpose_surgical.priors.store import RecordStore
 
 ONE = np.ones(1, np.int64)
@@ -49,7 +49,7 @@ def job(i: int, points: Sequence = ((10, 12),), shade: int | None = None, truth:
     square = np.zeros((24, 32), bool)
     square[9:15, 7:13] = True
     return PriorJob(i, lambda: PriorFrame(rgb, i, masks), np.array(points, float).reshape(-1, 2),
-                    np.ones(len(points), np.int64), (lambda: square) if truth else None)
+                    np.ones(len(points), np.int64), masks, (lambda: square) if truth else None)
 
 
 def open_store(root: Path, backend: MaskPriorBackend) -> RecordStore:
@@ -60,8 +60,8 @@ def test_each_picture_once_and_a_second_pass_calls_nothing(tmp_path: Path) -> No
     backend, seen = Square(), []
     jobs = [job(i, truth=True) for i in range(5)]
     summary = make_priors(jobs, backend, open_store(tmp_path, backend), 2, lambda *at: seen.append(at))
-    assert summary == PriorSummary(total=5, made=5, with_instances=5, with_truth=5, iou_sum=5.)
-    assert summary.mean_iou == 1. and backend.embedded == list(range(5)) and backend.prompted == 5
+    assert summary == PriorSummary(total=5, made=5)
+    assert backend.embedded == list(range(5)) and backend.prompted == 5
     assert seen == [(0, 5), (2, 5), (4, 5), (5, 5)]
 
     def explode() -> PriorFrame:
@@ -91,12 +91,18 @@ def test_no_prompts_no_call(tmp_path: Path) -> None:
     assert not empty.valid and not empty.probability().any()
 
 
-def test_failed_and_straddling_priors_are_counted(tmp_path: Path) -> None:
+def test_the_report_covers_the_whole_store_whoever_made_it(tmp_path: Path) -> None:
     backend = Square()
-    jobs = [job(1, [(2, 12)], truth=True), job(2, [(10, 12), (29, 12)]), job(3, truth=True)]
-    summary = make_priors(jobs, backend, open_store(tmp_path, backend), 3)
-    assert (summary.made, summary.failed, summary.straddling, summary.with_instances) == (3, 1, 1, 3)
-    assert summary.with_truth == 2 and summary.mean_iou == pytest.approx(0.5)
+    jobs = [job(1, [(2, 12)], truth=True), job(2, [(10, 12), (29, 12)]), job(3, truth=True), job(4, [])]
+    make_priors(jobs[:2], backend, open_store(tmp_path, backend))
+    with open_store(tmp_path, backend) as store:
+        assert make_priors(jobs, backend, store, 3).made == 1
+        report = report_priors(jobs, store)
+    # Picture 1 fails the gate, 2 has a prompt on each tool, 3 is exact, 4 has no prompt.
+    assert report == PriorReport(pictures=4, unprompted=1, failed=1, with_instances=3, straddling=1, with_truth=2,
+                                 iou_sum=1.)
+    assert report.mean_iou == 0.5 and 'straddle two tools in 1 of 3' in report.line()
+    assert report + PriorReport() == report and PriorReport().mean_iou is None
     assert RecordStore(tmp_path).get(1)[1]['valid'] is False
 
 
@@ -139,7 +145,7 @@ def test_ranks_share_the_list(tmp_path: Path) -> None:
     stores = [open_store(tmp_path, backend) for _ in range(3)]
     parts = [make_priors(jobs[rank::3], backend, stores[rank]) for rank in range(3)]
     assert [part.made for part in parts] == [3, 2, 2]
-    assert sum(parts, PriorSummary()) == PriorSummary(total=7, made=7, with_instances=7)
+    assert sum(parts, PriorSummary()) == PriorSummary(total=7, made=7)
     assert sorted(backend.embedded) == list(range(7))
     assert len(RecordStore(tmp_path)) == 7
 
@@ -151,4 +157,3 @@ def test_mask_iou_by_hand() -> None:
     truth = np.zeros((8, 16), bool)
     truth[:4, :16] = True
     assert mask_iou(prior, truth) == 0.5
-    assert PriorSummary().mean_iou is None

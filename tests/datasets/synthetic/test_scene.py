@@ -98,3 +98,24 @@ def test_nearer_tool_covers_the_farther_one(clips):
         scene, tissue = flat_scene(tools)
         owner = render_frame(scene, look, tissue, 0).owner
         assert (owner == front).sum() > 5 * (owner == 1 - front).sum()
+
+
+@pytest.mark.parametrize('rule', ['nearest to the centre', 'farthest from the centre', 'lowest', 'deepest'])
+def test_no_rule_on_one_frame_finds_the_acting_tool(clips, rule):
+    """Within a clip, which a test on pooled values cannot see: each rule is right as often as chance."""
+    rng = np.random.default_rng(3)
+    right, chance = 0, []
+    for scene in clips:
+        if len(scene.tools) < 2 or not any(tool.acting for tool in scene.tools):
+            continue
+        frame = int(rng.integers(scene.frames))
+        poses = [tool.pose(frame / scene.fps).landmarks['tip1'] for tool in scene.tools]
+        places = [project(pose, np.zeros(2))[0] for pose in poses]
+        away = [np.linalg.norm(place - np.array(SIZE) / 2) for place in places]
+        score = {'nearest to the centre': -np.array(away), 'farthest from the centre': away,
+                 'lowest': [place[1] for place in places], 'deepest': [pose[2] for pose in poses]}[rule]
+        right += bool(scene.tools[int(np.argmax(score))].acting)
+        chance.append(1 / len(scene.tools))
+    chance = np.array(chance)
+    spread = np.sqrt((chance * (1 - chance)).sum())
+    assert len(chance) > 200 and abs(right - chance.sum()) < 3.5 * spread
