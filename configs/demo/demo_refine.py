@@ -2,18 +2,19 @@
 _base_ = ['../surgical/refine.py']
 
 data_root = '{{$SURGICAL_DATA:data/synthetic_demo}}'
-codec = dict(input_size=(192, 144), heatmap_size=(48, 36), sigma=1.5, nms_kernel=3)
+codec = dict(input_size=(192, 144), heatmap_size=(48, 36), sigma=1, nms_kernel=3)
 synthetic = dict(root='data/synthetic_demo', spec='demo')
-train_dataloader = dict(num_workers=1)
+train_dataloader = dict(batch_size=8, num_workers=1)
 val_dataloader = dict(num_workers=1)
 test_dataloader = dict(num_workers=1)
 find_unused_parameters = True  # MobileNetV2 computes a last layer that is not used here
 
 train_cfg = dict(max_epochs=4, val_interval=100)
+auto_scale_lr = dict(base_batch_size=8)
 optim_wrapper = dict(
     optimizer=dict(lr=4e-3), paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.2)}))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, begin=0, end=20, by_epoch=False),
+    dict(type='LinearLR', start_factor=0.1, begin=0, end=40, by_epoch=False),
     dict(type='CosineAnnealingLR', T_max=4, eta_min=1e-5, begin=0, end=4, by_epoch=True, convert_to_iter_based=True),
 ]
 

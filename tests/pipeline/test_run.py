@@ -3,7 +3,7 @@ import json
 import shutil
 
 import pytest
-from pipeline_runs import train
+from pipeline_runs import ROOT, evaluate, train
 
 from mmpose_surgical.errors import UserError
 
@@ -81,3 +81,69 @@ def test_simulated_prior_never_meets_other_pictures(plugin, tmp_path):
 def test_missing_data_is_one_clear_line(plugin, tmp_path):
     with pytest.raises(UserError, match='annotation file not found'):
         train(CONFIG, tmp_path / 'nowhere', tmp_path / 'runs')
+
+
+def test_refinement_without_a_prior_needs_no_backend(refined, tmp_path, capsys):
+    """On data without weights too, and behind the same coarse network."""
+    from toy_data import write_toy_data
+    data = write_toy_data(tmp_path / 'data', synthetic=False)
+    assert train('configs/demo/demo_refine.py', data, tmp_path / 'runs') == 0
+    out = capsys.readouterr().out
+    assert 'prior: none' in out and '[4/4] refine ' in out and 'mask priors' not in out
+    assert metrics(tmp_path / 'runs', 'demo_refine')['meta']['prior'] is None
+    assert not list((tmp_path / 'runs').rglob('priors-*'))
+    from mmpose_surgical.doctor.audit import audit
+    from mmpose_surgical.doctor.finding import failed
+    assert not failed(audit(tmp_path / 'runs/demo_refine'))
+    folder = tmp_path / 'runs/demo_refine'
+    assert evaluate(folder / 'demo_refine.py', folder / 'epoch_2.pth', tmp_path / 'out') == 0
+    assert metrics(tmp_path, 'out')['results'] == metrics(folder, '')['results']
+
+
+def test_load_from_starts_a_run_and_never_takes_the_place_of_its_own_checkpoint(monkeypatch, tmp_path):
+    from mmengine.config import Config
+
+    from mmpose_surgical.pipeline import stages
+    seen = []
+
+    class Runner:
+        def train(self):
+            pass
+
+    monkeypatch.setattr(stages, 'build_runner', lambda cfg: (seen.append((cfg.resume, cfg.load_from)), Runner())[1])
+    stages.train(Config(dict(work_dir=str(tmp_path), load_from='start.pth')))
+    (tmp_path / 'last_checkpoint').write_text('epoch_1.pth')
+    stages.train(Config(dict(work_dir=str(tmp_path), load_from='start.pth')))
+    assert seen == [(False, 'start.pth'), (True, None)]
+
+
+def test_weights_to_start_from_are_content(toy_data, tmp_path):
+    from mmpose_surgical.datasets.annotations import load_annotations
+    from mmpose_surgical.pipeline.config import load_config
+    from mmpose_surgical.pipeline.plan import train_content
+    annotations, start = load_annotations(toy_data), tmp_path / 'start.pth'
+
+    def content(**options):
+        return train_content(load_config(ROOT / 'configs/demo/demo_coarse.py', options, tmp_path / 'run'), annotations)
+
+    start.write_bytes(b'one')
+    first = content(load_from=str(start))
+    start.write_bytes(b'two')
+    contents = [content(), first, content(load_from=str(start)), content(**{'test_evaluator.tolerance': 10}),
+                content(**{'default_hooks.checkpoint.save_best': 'surgical/mean_F1'}),
+                content(**{'auto_scale_lr.enable': True})]
+    assert all(a != b for i, a in enumerate(contents) for b in contents[:i])
+
+
+@pytest.mark.parametrize('name', ['coarse', 'refine', 'refine_prior', 'refine_prior_aux'])
+def test_paper_scale_configs_plan_and_build(plugin, toy_data, tmp_path, name):
+    """Every config of the paper gives a plan and a model; training one is for the slow lane."""
+    from mmpose.registry import MODELS
+
+    from mmpose_surgical.datasets.annotations import load_annotations
+    from mmpose_surgical.pipeline.config import load_config
+    from mmpose_surgical.pipeline.run import plan_of
+    cfg = load_config(ROOT / f'configs/surgical/{name}.py', dict(data_root=str(toy_data)), tmp_path / name)
+    plan = plan_of(cfg, load_annotations(toy_data))
+    assert len(plan.stages) == dict(coarse=1, refine=4).get(name, 5)
+    assert isinstance(MODELS.build(cfg.model), MODELS.get(cfg.model.type))

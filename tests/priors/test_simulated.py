@@ -1,4 +1,6 @@
 """The stand-in from the renderer's masks: what it may know, and how it fails."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -132,3 +134,21 @@ def test_pictures_without_masks_are_refused() -> None:
         run(SimulatedPrior(), [np.zeros((10, 10), bool)], [ON_LEFT])
     with pytest.raises(UserError, match='rates'):
         SimulatedPrior(missing_rate=0.9, leak_rate=0.2)
+
+
+def test_prior_of_a_real_record_does_not_depend_on_who_acts(toy_data: Path) -> None:
+    """Through the pipeline's own reader: the annotations with the active flags swapped give the same prior."""
+    from mmpose_surgical.datasets.annotations import load_annotations
+    from mmpose_surgical.pipeline.prompting import load_prior_frame
+    annotations = load_annotations(toy_data)
+    frame = next(f for f in annotations.frames if f.active_tools)
+    points = np.array([[p.x, p.y] for p in frame.active_tools[0].points])
+
+    def prior() -> MaskPrior:
+        return SimulatedPrior().prior(load_prior_frame(frame, toy_data), points, np.ones(len(points), np.int64))
+
+    before = prior()
+    for tool in frame.tools:
+        tool.active, tool.action = not tool.active, None if tool.active else 'grasp'
+    frame.tools.reverse()
+    assert_same(before, prior())

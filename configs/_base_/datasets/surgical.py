@@ -8,7 +8,7 @@ codec = dict(type='LandmarkHeatmap', input_size=(512, 288), heatmap_size=(128, 7
 geometry = [
     dict(type='GetBBoxCenterScale', padding=1.0),
     dict(type='RandomFlip', direction='horizontal'),
-    dict(type='RandomBBoxTransform', shift_factor=0.08, scale_factor=(0.85, 1.2), rotate_factor=90.0),
+    dict(type='RandomBBoxTransform', shift_factor=0.08, scale_factor=(0.85, 1.2), rotate_factor=30.0),
 ]
 colour = dict(type='ClipPhotometricDistortion')
 
