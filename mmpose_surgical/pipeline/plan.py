@@ -16,6 +16,7 @@ from mmpose_surgical.datasets.annotations import Annotations
 from mmpose_surgical.datasets.splits import Splits, frames_of_split, load_splits
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import read_json, remove_folder, write_json
+from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of, file_digest
 from mmpose_surgical.pipeline.config import fill_in_stores, load_config, uses_prior
 from mmpose_surgical.pipeline.memory import keep_freed_memory
@@ -26,6 +27,8 @@ STAGE_VERSION = 1
 """Raised when a stage of this package makes something else from the same config."""
 
 PROMPT_THRESHOLDS = 'prompt_thresholds.json'
+NEVER_PROMPTS = 2.0
+"""Threshold above any score, of a landmark that the data does not annotate or that was never predicted."""
 
 
 class Stage(Protocol):
@@ -130,7 +133,7 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
 def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits: Splits,
                       rebuild: bool) -> tuple[Artifact, Artifact | None]:
     """Add the stages that make coarse predictions and, for a model that takes them, mask priors; returns the stores."""
-    from mmpose_surgical.pipeline.finish import finish_run
+    from mmpose_surgical.pipeline.finish import finish_run, matching_rules
     coarse_cfg = coarse_config(cfg)
 
     def placed(folder: Path, content: dict[str, Any]) -> Artifact:
@@ -160,7 +163,7 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
         title = 'coarse predictions: [1] for all, in-sample for train'
     predictions = placed(whole.folder / 'predictions', dict(
         stage='predict', version=STAGE_VERSION, pipeline=content_of(coarse_cfg.test_dataloader.dataset),
-        models={split: artifact.fingerprint for split, artifact in models.items()}))
+        models={split: artifact.fingerprint for split, artifact in models.items()}, prompt_rules=matching_rules(cfg)))
     plan.stages.append(PredictStage(title, predictions, groups, annotations,
                                     lambda folder: choose_prompt_thresholds(folder, cfg, annotations)))
     if not uses_prior(cfg):
@@ -178,8 +181,6 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
 def coarse_config(cfg: Config) -> Config:
     """The config of the prerequisite, with the data, seed and overrides of the config that asks for it."""
     path = Path(cfg.coarse.config)
-    if not path.is_absolute():
-        path = Path(cfg.config_file).parent / path
     options = dict(cfg.coarse.get('overrides') or {})
     options = {'data_root': cfg.data_root, 'randomness': dict(cfg.get('randomness', {})), **options}
     coarse = load_config(path, options, Path(cfg.work_dir).parent / path.stem)
@@ -212,15 +213,16 @@ def train_content(cfg: Config, annotations: Annotations, **upstream: str) -> dic
     The number of processes is left out, so that a run of four GPUs can be looked at, or finished, on one.
     """
     sections = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks',
-                'auto_scale_lr', 'val_evaluator', 'test_evaluator')
-    pipelines = {name: content_of((cfg.get(name) or {}).get('dataset'))
-                 for name in ('val_dataloader', 'test_dataloader')}
-    start = cfg.get('load_from')
+                'auto_scale_lr', 'test_evaluator')
+    start, save_best = cfg.get('load_from'), cfg.default_hooks.checkpoint.get('save_best')
+    # Validation while training only looks, unless it chooses the checkpoint.
+    validation = dict(by=save_best, **{name: content_of(cfg.get(name)) for name in (
+        'val_dataloader', 'val_evaluator')}) if save_best else None
     return dict(
         stage='train', version=STAGE_VERSION, seed=cfg.get('randomness', {}).get('seed'), upstream=upstream,
         data=annotations.sha256, splits=file_digest(annotations.root / 'splits.json'),
-        load_from=start and (file_digest(start) or start), save_best=cfg.default_hooks.checkpoint.get('save_best'),
-        **pipelines, **{name: content_of(cfg.get(name)) for name in sections})
+        load_from=start and (file_digest(start) or start), best=validation,
+        test_pipeline=content_of(cfg.test_dataloader.dataset), **{name: content_of(cfg.get(name)) for name in sections})
 
 
 def check_own_folder(artifact: Artifact, rebuild: bool, plan: Plan) -> None:
@@ -241,9 +243,9 @@ def choose_prompt_thresholds(folder: Path, cfg: Config, annotations: Annotations
     from mmpose_surgical.pipeline.finish import matching_rules
     frames = frames_of_split(annotations, 'train')
     found = choose_thresholds(frames, predictions_of_store(folder, frames), source=dict(split='train'),
-                              **matching_rules(cfg))
-    thresholds = {landmark: found[landmark] if found.get(landmark) is not None else 1.0
-                  for landmark in found if landmark != 'meta'}
+                              landmarks=annotations.landmarks, **matching_rules(cfg))
+    thresholds = {landmark: NEVER_PROMPTS if found.get(landmark) is None else found[landmark]
+                  for landmark in LANDMARKS}
     write_json(folder / PROMPT_THRESHOLDS, thresholds)
     return dict(prompt_thresholds=thresholds, chosen_on='train, out-of-fold' if cfg.coarse.get('out_of_fold', True)
                 else 'train, in-sample')

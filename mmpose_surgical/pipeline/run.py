@@ -6,6 +6,7 @@ from mmengine.config import Config, DictAction
 from rich.console import Console
 
 from mmpose_surgical.datasets.annotations import Annotations, load_annotations
+from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.summary import metrics_table
 from mmpose_surgical.files import read_json
 from mmpose_surgical.pipeline.artifacts import Status
@@ -61,10 +62,14 @@ def plan_of(cfg: Config, annotations: Annotations, rebuild: bool = False) -> Pla
 
 def merge_flags(cfg: Config, args: argparse.Namespace) -> None:
     """MMPose's flags into the config, for the run and its prerequisite alike."""
+    if args.resume not in (None, 'auto'):
+        raise UserError(f'--resume {args.resume}: a run goes on from the last checkpoint of its work directory',
+                        fix='give its folder with --work-dir, or start from the weights with --cfg-options '
+                        f'load_from={args.resume}')
     cfg.launcher = args.launcher
     options: dict = {}
     if args.no_validate:
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        options.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
     if args.amp:
         options['optim_wrapper.type'] = 'ClipAmpOptimWrapper'
     if args.auto_scale_lr:

@@ -10,6 +10,7 @@ from mmpose_surgical.datasets.annotations import Annotations, load_annotations
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import read_predictions, write_predictions
+from mmpose_surgical.evaluation.summary import write_metrics
 from mmpose_surgical.files import read_json
 from mmpose_surgical.pipeline.artifacts import RECORD, Artifact, Status, content_of
 from mmpose_surgical.pipeline.config import fill_in_stores, load_config, prior_line, resolve_prior, uses_prior
@@ -54,10 +55,12 @@ def test_command(args: argparse.Namespace) -> int:
         if args.score_thr is not None:
             cfg.score_thr = args.score_thr
         thresholds = checkpoint.parent / THRESHOLDS
-        write_results(cfg, checkpoint, args.split, predictions, thresholds if thresholds.is_file() else None, folder,
-                      overlays=args.overlays)
+        metrics = write_results(cfg, checkpoint, args.split, predictions,
+                                thresholds if thresholds.is_file() else None, folder, overlays=args.overlays)
         if args.out:
-            write_predictions(args.out, read_predictions(predictions))
+            write_metrics(args.out, metrics)
+        if args.dump:
+            write_predictions(args.dump, read_predictions(predictions))
         show_results(cfg, console)
     return 0
 

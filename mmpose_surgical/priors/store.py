@@ -24,7 +24,7 @@ from mmpose_surgical.priors.records import decode, encode, scan
 _SYNC_SECONDS = 5.
 """A process that dies loses nothing that was written; a machine without power at most these seconds."""
 
-_REMAKE = 'complete the store with tools/make_priors.py, which makes only what is missing'
+_REMAKE = 'complete the store with tools/train.py, which makes only what is missing'
 
 
 def content_key(pixels: bytes, points_xy: np.ndarray, labels: np.ndarray, fingerprint: str) -> str:
@@ -120,7 +120,7 @@ class RecordStore:
             return dict(content['fingerprint'])
         except FileNotFoundError:
             raise UserError('there is no store here', self.root,
-                            'make it with tools/make_priors.py, or let tools/train.py do so') from None
+                            'make it with tools/train.py') from None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f'store.json cannot be used: {error}', self._manifest,
                             'remove this folder, or name another') from None

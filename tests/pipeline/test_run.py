@@ -147,3 +147,20 @@ def test_paper_scale_configs_plan_and_build(plugin, toy_data, tmp_path, name):
     plan = plan_of(cfg, load_annotations(toy_data))
     assert len(plan.stages) == dict(coarse=1, refine=4).get(name, 5)
     assert isinstance(MODELS.build(cfg.model), MODELS.get(cfg.model.type))
+
+
+def test_dumped_config_trains_again(refined, toy_data, capsys):
+    """The config that a run left finds its prerequisite, and is the same run."""
+    name = 'demo_refine_prior_aux'
+    assert train(str(refined / name / f'{name}.py'), toy_data, refined) == 0
+    assert capsys.readouterr().out.count(' done') == 5
+
+
+def test_flags_that_cannot_be_honoured_are_refused(toy_data, tmp_path):
+    with pytest.raises(UserError, match='--resume old.pth: .*last checkpoint of its work directory.*load_from=old.pth'):
+        train(CONFIG, toy_data, tmp_path, resume='old.pth')
+
+
+def test_no_validate_reaches_the_prerequisite_and_changes_no_content(refined, toy_data, capsys):
+    assert train(CONFIG, toy_data, refined, no_validate=True) == 0
+    assert capsys.readouterr().out.count(' done') == 5

@@ -49,10 +49,12 @@ def test_other_pictures_need_a_named_prior(refined, tmp_path, capsys):
 
 def test_threshold_csv_and_all_videos(refined, tmp_path):
     csv = tmp_path / 'points.csv'
-    assert evaluate(*parts(refined), tmp_path / 'out', split='all', score_thr=0.5, out=str(csv)) == 0
+    assert evaluate(*parts(refined), tmp_path / 'out', split='all', score_thr=0.5, dump=str(csv),
+                    out=str(tmp_path / 'metrics.json')) == 0
     meta = metrics(tmp_path / 'out')['meta']
     assert meta['threshold'] == 0.5 and meta['threshold_from'] == 'command line'
     assert meta['split'] == 'all' and meta['frames'] == 8
+    assert metrics(tmp_path) == metrics(tmp_path / 'out')
     assert csv.read_text().startswith('image_id,landmark,x,y,score\n')
     assert read_predictions(csv).records() == read_predictions(tmp_path / 'out/all_predictions.json').records()
 

@@ -125,7 +125,7 @@ def test_a_flipped_byte_anywhere_costs_its_record_only(tmp_path: Path) -> None:
         damaged = RecordStore(tmp_path)
         assert damaged.missing(range(3)) == [1]
         assert damaged.damaged == 1
-        with pytest.raises(UserError, match='image 1 is missing.*tools/make_priors.py'):
+        with pytest.raises(UserError, match='image 1 is missing.*tools/train.py'):
             damaged.get(1)
     with RecordStore(tmp_path, PRINT, 'a') as store:   # making it again mends the store
         store.put('key1', {'x': np.full(4, 1, np.int16)}, {})
@@ -267,7 +267,7 @@ def test_a_foreign_store_is_refused_in_words(tmp_path: Path, mode: Any) -> None:
 
 
 def test_a_store_that_is_not_there_or_not_readable(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match='no store here.*tools/make_priors.py'):
+    with pytest.raises(UserError, match='no store here.*tools/train.py'):
         RecordStore(tmp_path / 'none')
     assert not (tmp_path / 'none').exists()
     fill(tmp_path, range(1))
