@@ -21,18 +21,22 @@ def _lens(vignette: float, radius: float | None, centre: tuple[float, float], ga
 _GAMMA = (np.linspace(0, 1, 256)**(1 / 1.15) * 255 + 0.5).astype(np.uint8)
 
 
-def smoke_field(rng: np.random.Generator) -> np.ndarray:
-    """Smoke density (H, W) in 0..1 for a clip; frames look at it through a moving window."""
-    field = sum(cv2.resize(rng.random((n, n)).astype(np.float32), (SIZE[0] + 120, SIZE[1] + 90),
-                           interpolation=cv2.INTER_CUBIC) / k for k, n in enumerate((4, 8, 14), 1))
+def smoke_field(rng: np.random.Generator, severity: float) -> np.ndarray | None:
+    """Smoke density (H, W) in 0..1 for a clip, ``None`` for one without; frames look at it through a moving window."""
+    # Drawn in any case, so that smoke changes nothing else in a clip.
+    octaves = [rng.random((n, n)).astype(np.float32) for n in (4, 8, 14)]
+    if severity <= 0:
+        return None
+    field = sum(cv2.resize(octave, (SIZE[0] + 120, SIZE[1] + 90), interpolation=cv2.INTER_CUBIC) / k
+                for k, octave in enumerate(octaves, 1))
     return np.clip(field / 1.83, 0, 1)
 
 
-def degrade(image: np.ndarray, scene: ClipScene, look: VideoLook, smoke: np.ndarray, number: int,
+def degrade(image: np.ndarray, scene: ClipScene, look: VideoLook, smoke: np.ndarray | None, number: int,
             rng: np.random.Generator) -> np.ndarray:
     """A clean render (H, W, 3) float to the picture that a recorder would store, BGR uint8."""
     severity = scene.conditions
-    if severity['smoke'] > 0:
+    if smoke is not None:
         x, y = int(7 * number) % 120, int(4 * number) % 90
         density = np.float32(0.85 * severity['smoke']) * smoke[y:y + SIZE[1], x:x + SIZE[0]]
         image = image + density[..., None] * (np.array([0.66, 0.64, 0.62], np.float32) - image)

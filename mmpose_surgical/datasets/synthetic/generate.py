@@ -208,7 +208,7 @@ def _render_clip(rng: np.random.Generator, scene: ClipScene, look: VideoLook, fo
                  clip: int) -> list[dict]:
     """Write the frames of a clip; returns the records of its annotated ones."""
     tissue = make_tissue(scene.texture_seed, look, scene.conditions['blood'], scene.fold)
-    smoke = smoke_field(rng)
+    smoke = smoke_field(rng, scene.conditions['smoke'])
     records = []
     for number in range(scene.frames):
         rendered = render_frame(scene, look, tissue, number)

@@ -42,8 +42,7 @@ def render_frame(scene: ClipScene, look: VideoLook, tissue: tuple[np.ndarray, np
         for part in pose.parts:
             _cast(part, index, look.shafts[tool.looks], shift, depth, owner, paint)
     _shade_ground(image, owner, depth, ground)
-    drawn = np.nonzero(owner >= 0)
-    image[drawn] = paint[drawn]
+    np.copyto(image, paint, where=(owner >= 0)[..., None])
     landmarks = [{name: _see(point, index, shift, owner, depth, look) for name, point in pose.landmarks.items()}
                  for index, pose in enumerate(poses)]
     return Rendered(image, owner, depth, landmarks)
