@@ -21,11 +21,10 @@ class ClipDataPreprocessor(PoseDataPreprocessor):
             batch = super().forward(dict(inputs=inputs, data_samples=samples), training)
             return dict(inputs=_channels_last(batch['inputs']), data_samples=batch['data_samples'])
         num_frames = inputs.shape[1]
-        # The parent sets meta information per input, so each frame brings its clip's sample.
-        repeated = [sample for sample in samples for _ in range(num_frames)]
-        batch = super().forward(dict(inputs=inputs.flatten(0, 1), data_samples=repeated), training)
+        # The parent pairs inputs and samples only to note the shape, which is one for all frames.
+        batch = super().forward(dict(inputs=inputs.flatten(0, 1), data_samples=samples), training)
         return dict(inputs=_channels_last(batch['inputs']).unflatten(0, (-1, num_frames)),
-                    data_samples=batch['data_samples'][::num_frames])
+                    data_samples=batch['data_samples'])
 
 
 def _channels_last(pictures: torch.Tensor) -> torch.Tensor:
