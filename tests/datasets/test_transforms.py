@@ -95,7 +95,7 @@ def test_failed_prior_reads_as_zero(stores):
 
 def test_miss_names_the_picture_and_the_tool(stores):
     from mmpose_surgical.errors import UserError
-    with pytest.raises(UserError, match='99.*make_priors'):
+    with pytest.raises(UserError, match='99.*tools/train.py'):
         run(stores, image_id=99)
 
 
