@@ -25,7 +25,9 @@ class LandmarkHeatmap(BaseKeypointCodec):
         landmarks: Landmark types in the order of the channels.
         nms_kernel: Side of the window in which a peak must be the maximum, in heatmap pixels. Peaks closer than
             about one sigma belong to one point.
-        blur_kernel: Side of the Gaussian that smooths a map before sub-pixel refinement (DARK, Zhang et al. 2020).
+        blur_kernel: Side of the Gaussian that smooths a map before sub-pixel refinement (DARK, Zhang et al. 2020). By
+            default it is narrower than the target's Gaussian: a wider one joins two near tips, and both are then
+            refined towards the middle between them.
     """
 
     auxiliary_encode_keys = {'landmark_annotated'}
@@ -39,7 +41,7 @@ class LandmarkHeatmap(BaseKeypointCodec):
                  slots: Sequence[str] = SLOTS,
                  landmarks: Sequence[str] = LANDMARKS,
                  nms_kernel: int = 5,
-                 blur_kernel: int = 7) -> None:
+                 blur_kernel: int | None = None) -> None:
         super().__init__()
         self.input_size = tuple(input_size)
         self.heatmap_size = tuple(heatmap_size)
@@ -47,7 +49,7 @@ class LandmarkHeatmap(BaseKeypointCodec):
         self.slots = tuple(slots)
         self.landmarks = tuple(landmarks)
         self.nms_kernel = nms_kernel
-        self.blur_kernel = blur_kernel
+        self.blur_kernel = blur_kernel or 2 * max(1, int(1.5 * sigma)) + 1
         self.channel_of_slot = np.array([self.landmarks.index(landmark_of(slot)) for slot in self.slots])
         self.scale_factor = (np.array(input_size) / heatmap_size).astype(np.float32)
 

@@ -23,7 +23,7 @@ from mmpose_surgical.pipeline.memory import keep_freed_memory
 from mmpose_surgical.pipeline.prompting import backend_of, predictions_of_store
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 """Raised when a stage of this package makes something else from the same config."""
 
 PROMPT_THRESHOLDS = 'prompt_thresholds.json'

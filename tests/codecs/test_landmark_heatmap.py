@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 
@@ -82,3 +82,18 @@ def test_maps_that_are_not_finite_are_refused(codec):
     maps[1, 3, 3] = np.nan
     with pytest.raises(ValueError, match='the network has diverged'):
         codec.decode(maps)
+
+
+@pytest.mark.parametrize('sigma', [1.0, 1.5, 2.0])
+@given(start=st.tuples(st.floats(8, 30), st.floats(8, 26)), angle=st.floats(0, 6.28), far=st.floats(3.0, 6.0))
+@settings(max_examples=40, deadline=None)
+def test_two_near_tips_are_not_pulled_together(plugin, sigma, start, angle, far):
+    """Three sigmas apart or more, each decoded tip stays within 0.4 heatmap pixels of its own."""
+    from mmpose_surgical.codecs.landmark_heatmap import LandmarkHeatmap
+    codec = LandmarkHeatmap(input_size=(192, 144), heatmap_size=(48, 36), sigma=sigma, nms_kernel=3)
+    tips = np.array([start, np.array(start) + far * sigma * np.array([np.cos(angle), np.sin(angle)])])
+    assume(((tips >= 2) & (tips <= [45, 33])).all())
+    maps = codec.encode(np.array([[*tips * 4, (0, 0)]], np.float32), np.array([[1, 1, 0]], np.float32))['heatmaps']
+    found = codec.decode(maps)[0][0, :2] / 4
+    apart = np.linalg.norm(found[:, None] - tips[None], axis=2)
+    assert min(max(apart[0, 0], apart[1, 1]), max(apart[0, 1], apart[1, 0])) < 0.4
