@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.versions import has_mmcv_ops, installed_version
@@ -135,6 +136,8 @@ def _restricted(source: str) -> Iterator[None]:
         raise UserError('the checkpoint holds more than weights and training state and was refused: '
                         f'{(reason or [str(error).splitlines()[0]])[0]}', where=source,
                         fix='take one from a source you trust, saved as a plain state dict') from error
+    except URLError:
+        raise  # an OSError too, and no fault of the file
     except (EOFError, OSError, RuntimeError) as error:
         # torch raises any of these for a damaged file, and RuntimeError also for what is no fault of the
         # file (a CUDA device that is not there): that one stays as it is.
@@ -157,8 +160,12 @@ def load_from_local(filename: str, map_location: Any) -> Any:
 def _load_url(url: str, **kwargs: Any) -> Any:
     import torch
 
-    with _restricted(url):
-        return torch.hub.load_state_dict_from_url(url, weights_only=True, **kwargs)
+    try:
+        with _restricted(url):
+            return torch.hub.load_state_dict_from_url(url, weights_only=True, **kwargs)
+    except URLError as error:
+        raise UserError(f'the weights cannot be downloaded: {error.reason}', url, 'fetch the file where there is a '
+                        'network, and name its path') from error
 
 
 def patch_checkpoint_loading() -> None:

@@ -5,6 +5,8 @@ A config names them like any checkpoint: ``init_cfg=dict(type='Pretrained', chec
 import importlib.metadata
 from pathlib import Path
 
+from mmpose_surgical.errors import UserError
+
 PREFIX = 'packaged://'
 
 # Name: distribution, file in it. MobileNetV2 is MIT-licensed and comes without its classifier.
@@ -15,8 +17,10 @@ def find_packaged(checkpoint: str) -> Path | None:
     """File behind ``packaged://NAME``, ``None`` where its package is not installed.
 
     Raises:
-        KeyError: There is no such name.
+        UserError: There is no such name.
     """
+    if checkpoint.removeprefix(PREFIX) not in _SOURCES:
+        raise UserError(f'there are no weights {checkpoint}', fix=f'known are: {", ".join(_SOURCES)}')
     distribution, name = _SOURCES[checkpoint.removeprefix(PREFIX)]
     try:
         path = Path(importlib.metadata.distribution(distribution).locate_file(name))

@@ -199,3 +199,27 @@ def test_tool_needs_no_torch(spoiled, root):
     done = subprocess.run([sys.executable, 'tools/doctor.py', '--audit', str(spoiled / NAME)], cwd=root,
                           capture_output=True, text=True)
     assert done.returncode == 1 and 'chosen on "test"' in ' '.join(done.stdout.split())
+
+
+def test_checkpoint_that_was_chosen_on_test(spoiled):
+    path = spoiled / NAME / 'artifact.json'
+
+    def change(record):
+        record['content']['best'] = dict(by='surgical/mean_F1', val_dataloader=dict(dataset=dict(split='test')))
+        record['fingerprint'] = digest_of(record['content'])
+
+    edit(path, change)
+    assert 'the checkpoint was chosen on "test", not on val' in wrong(spoiled)['trained on'].detail
+
+
+def test_fold_that_starts_from_the_coarse_network(spoiled):
+    made = json.loads((spoiled / 'demo_coarse/predictions/artifact.json').read_text())
+    sha256 = made['facts']['models']['val']['sha256']
+    path = spoiled / 'demo_coarse/fold1/artifact.json'
+
+    def change(record):
+        record['content']['start_weights'] = dict(load_from=sha256)
+        record['fingerprint'] = digest_of(record['content'])
+
+    edit(path, change)
+    assert 'starts from epoch_2.pth of this chain (load_from)' in wrong(spoiled)['chain'].detail

@@ -402,3 +402,17 @@ def test_a_config_is_formatted_once_and_upstream_formats_it_each_time() -> None:
     patch = 'from mmpose_surgical import compat; compat.format_configs_once(); compat.format_configs_once()'
     assert in_fresh_python(COUNT_FORMATTING.format(patch=patch)) == 'True 2'
     assert in_fresh_python(COUNT_FORMATTING.format(patch='')) == 'True 3'
+
+
+def test_no_network_is_not_called_a_damaged_file(monkeypatch) -> None:
+    from urllib.error import URLError
+
+    import torch
+    from mmengine.runner import load_checkpoint
+
+    def offline(*args, **kwargs):
+        raise URLError('no route to host')
+
+    monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', offline)
+    with pytest.raises(UserError, match='the weights cannot be downloaded: no route to host.*fetch the file'):
+        load_checkpoint(torch.nn.Linear(1, 1), 'https://weights.invalid/a.pth')

@@ -14,7 +14,7 @@ from mmpose_surgical.cli import run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument('config', help='config file, also the one that training left in its work directory')
     parser.add_argument('checkpoint', help='weights from tools/train.py; thresholds and coarse network lie beside them')
     parser.add_argument('--split', default='test', help='train, val, test, foldK or all; default test')

@@ -14,7 +14,7 @@ from mmpose_surgical.cli import run_tool
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument('config', help='config file, e.g. configs/surgical/refine_prior_aux.py')
     parser.add_argument('--work-dir', help='folder for checkpoints and results; default work_dirs/<config name>')
     parser.add_argument('--plan', action='store_true', help='print what would be made, and make nothing')

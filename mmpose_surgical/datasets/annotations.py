@@ -192,7 +192,8 @@ class _Reader:
         frames = self._records('images', lambda r: self._frame(r, videos, clips))
         with_annotation = self._attach_tools(frames, categories)
         for record in self.data['images']:
-            frame = frames.get(record.get('id')) if isinstance(record, dict) else None
+            known = isinstance(record, dict) and isinstance(record.get('id'), int)
+            frame = frames.get(record['id']) if known else None
             if frame is not None and 'annotated' not in record:
                 frame.annotated = frame.image_id in with_annotation
         self._stop_on_problems()
@@ -221,7 +222,7 @@ class _Reader:
                 built[record['id']] = build(record)
             except KeyError as error:
                 self.problems.append(f'{where}: {error} is missing')
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError, AttributeError) as error:
                 self.problems.append(f'{where}: {error}')
         return built
 
@@ -238,6 +239,11 @@ class _Reader:
         fps = record.get('fps')
         if fps is not None and not float(fps) > 0:
             raise ValueError(f'fps {fps} is not positive')
+        if record.get('frame_pattern'):
+            try:
+                record['frame_pattern'].format(frame_id=0)
+            except (KeyError, IndexError, ValueError, AttributeError) as error:
+                raise ValueError(f'frame_pattern "{record["frame_pattern"]}" does not take frame_id: {error}') from None
         reachable = bool(record.get('frame_pattern') or record.get('video_file'))
         return Video(record['id'], str(record['name']), record.get('source'), None if fps is None else float(fps),
                      bool(record.get('dense', reachable)), record.get('frame_pattern'), record.get('video_file'))
@@ -297,6 +303,10 @@ class _Reader:
                 raise ValueError(f'category_id {record["category_id"]} is unknown')
             tool_name, names = categories[record['category_id']]
             attributes = record.get('attributes') or {}
+            if not isinstance(attributes, dict):
+                raise ValueError('"attributes" is not an object')
+            if attributes.get('active', True) not in (True, False):
+                raise ValueError(f'attributes.active is {attributes["active"]!r}, not true or false')
             return record['image_id'], Tool(
                 record['id'], tool_name, attributes.get('action'), bool(attributes.get('active', True)),
                 _points(record.get('keypoints', []), names), record.get('segmentation'), attributes)

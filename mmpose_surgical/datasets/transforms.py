@@ -118,6 +118,8 @@ class LoadMaskPrior(BaseTransform):
     def transform(self, results: dict) -> dict:
         height, width = results['img_shape'][:2]
         input_size = results['input_size']
+        if results.get('flip') and results['flip_direction'] != 'horizontal':
+            raise ValueError(f'LoadMaskPrior replays horizontal flips only, not {results["flip_direction"]} ones')
         rotation = results['bbox_rotation'][0] if 'bbox_rotation' in results else 0.
         to_heatmap = np.diag([self.heatmap_size[0] / input_size[0], self.heatmap_size[1] / input_size[1], 1])
         picture_to_heatmap = (

@@ -123,6 +123,9 @@ def _training_problems(run: RunFolder) -> list[str]:
     problems += _differ('the training split', {
         'the record': run.train_split, 'the dumped config': run.config['train_dataloader']['dataset']['split'],
         'a run that may be reported': 'train'})
+    best = content['best']
+    if best and best['val_dataloader']['dataset']['split'] != 'val':
+        problems.append(f'the checkpoint was chosen on "{best["val_dataloader"]["dataset"]["split"]}", not on val')
     problems += _differ('the SHA-256 of the annotations', {
         'the training': content['data'], 'metrics.json': meta['data']['sha256'],
         'thresholds.json': run.thresholds.get('meta', {}).get('data', {}).get('sha256')})
@@ -209,11 +212,14 @@ def _prior_chain_problems(run: RunFolder, made: dict, priors: Path, prior_made: 
 def _chain_problems(run: RunFolder, predictions: Path, made: dict) -> list[str]:
     content = run.record['content']
     problems = _record_problems(predictions, made)
+    chain = {model['sha256']: model['checkpoint'] for model in made['facts']['models'].values()}
+    networks = {run.folder.name: content}
     problems += _differ('the fingerprint of the coarse predictions', {
         'the run': content['upstream']['predictions'], str(predictions): made['fingerprint'],
         'their store': RecordStore(predictions).fingerprint.get('coarse')})
     for split, model in made['facts']['models'].items():
         folder = RunFolder(predictions / model['folder'])
+        networks[model['folder']] = folder.record['content']
         problems += _record_problems(folder.folder, folder.record)
         problems += _differ(f'the training behind the predictions of {split}', {
             'the predictions': made['content']['models'][split], model['folder']: folder.record['fingerprint']})
@@ -222,6 +228,9 @@ def _chain_problems(run: RunFolder, predictions: Path, made: dict) -> list[str]:
         for key in ('data', 'splits'):
             problems += _differ(f'the SHA-256 of the {key} behind the predictions of {split}', {
                 'the run': content[key], model['folder']: folder.record['content'][key]})
+    # A fold that starts from a network of this chain has seen, through it, the videos that it must not know.
+    problems += [f'{name} starts from {chain[digest]} of this chain ({use})' for name, made_from in networks.items()
+                 for use, digest in made_from['start_weights'].items() if digest in chain]
     return problems
 
 

@@ -1,7 +1,10 @@
 """Fingerprints: what an artifact was made from, and whether that still holds."""
+import fcntl
 import hashlib
 import json
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,11 @@ from mmpose_surgical.evaluation.summary import git_commit
 from mmpose_surgical.files import is_temporary, read_json, write_json
 
 RECORD = 'artifact.json'
+LOCK = '.lock'
 
-# Where something runs and how fast never changes what comes out.
+# Where something runs and how fast never changes what comes out; weights to start from count by content.
 _NOT_CONTENT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'data_root', 'predictions',
-                'priors', 'out_predictions', 'lazy_init'}
+                'priors', 'out_predictions', 'lazy_init', 'checkpoint'}
 
 
 class Status(Enum):
@@ -60,6 +64,7 @@ class Artifact:
     """A folder together with the content that its files were, or will be, made from."""
     folder: Path
     content: dict[str, Any]
+    _lock: Any = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def fingerprint(self) -> str:
@@ -84,7 +89,12 @@ class Artifact:
             return Status.MISSING
         if record['fingerprint'] != self.fingerprint:
             return Status.STALE
-        return Status.DONE if record['done'] else Status.PARTIAL
+        return Status.DONE if record['done'] and not self._lost(record) else Status.PARTIAL
+
+    def _lost(self, record: dict[str, Any]) -> bool:
+        """Whether a file that made the folder complete is gone or shorter than it was."""
+        files = {self.folder / name: size for name, size in record.get('outputs', {}).items()}
+        return any(not path.is_file() or path.stat().st_size < size for path, size in files.items())
 
     def changes(self) -> list[str]:
         """How the content differs from what the folder records."""
@@ -92,26 +102,48 @@ class Artifact:
         return [] if record is None else differences(record['content'], self.content)
 
     def begin(self) -> None:
-        """Mark the folder as being made from this content.
+        """Mark the folder as being made from this content, by this process alone until it ends or finishes.
 
         Raises:
-            UserError: The folder holds something else.
+            UserError: The folder holds something else, or another process is making it.
         """
         record = self.record
         # A run that was killed while it wrote its very first file leaves a temporary one.
-        if record is None and self.folder.is_dir() and any(not is_temporary(path) for path in self.folder.iterdir()):
+        if record is None and self.folder.is_dir() and any(
+                not is_temporary(path) and path.name != LOCK for path in self.folder.iterdir()):
             raise UserError('folder is not empty and was not made by this tool', self.folder,
                             'choose another --work-dir')
-        if record is None or record['fingerprint'] != self.fingerprint:
+        if self._lock is None:
+            self._claim()
+        if record is None or record['fingerprint'] != self.fingerprint or record['done']:
             self._write(done=False)
 
-    def finish(self, **facts: Any) -> None:
-        """Mark the folder as complete and keep facts about it (checkpoint, thresholds, ...)."""
-        self._write(done=True, **facts)
+    def _claim(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / LOCK).open('w')
+        try:
+            # A POSIX lock: the kernel drops it with the process, and data loader workers do not inherit it.
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError('another process is making this folder', self.folder, 'wait until it ends; what it makes '
+                            'is then used here') from None
 
-    def _write(self, done: bool, **facts: Any) -> None:
+    def finish(self, outputs: Iterable[Path] = (), **facts: Any) -> None:
+        """Mark the folder as complete and keep facts about it (checkpoint, thresholds, ...).
+
+        Args:
+            outputs: Files without which it would not be complete.
+            facts: JSON-ready facts.
+        """
+        self._write(done=True, outputs={os.path.relpath(path, self.folder): path.stat().st_size for path in outputs},
+                    **facts)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _write(self, done: bool, outputs: dict[str, int] | None = None, **facts: Any) -> None:
         write_json(self.folder / RECORD, dict(fingerprint=self.fingerprint, done=done, git_commit=git_commit(),
-                                              facts=facts, content=self.content))
+                                              outputs=outputs or {}, facts=facts, content=self.content))
 
     def beside(self) -> 'Artifact':
         """This artifact in a folder of its own beside one that was made from something else."""

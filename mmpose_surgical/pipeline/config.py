@@ -39,15 +39,19 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None, work_di
         # Registering the plugin imports torch and MMPose; a run that is already done needs neither.
         cfg = Config.fromfile(path, import_custom_modules=False)
         cfg.merge_from_dict(options or {})
-    except (KeyError, SyntaxError, NameError, TypeError, ValueError, FileNotFoundError, AttributeError) as error:
+    except Exception as error:  # a config is Python code: anything can go wrong in it
         raise UserError(f'config cannot be read: {type(error).__name__}: {error}', path, 'correct the config or the '
                         '--cfg-options') from None
     cfg.config_file = str(path)
-    if cfg.get('coarse'):
-        # The dumped config of a run must find its prerequisite from its own folder too.
-        cfg.coarse.config = str((path.parent / cfg.coarse.config).resolve())
     cfg.work_dir = str(work_dir or cfg.get('work_dir') or Path('work_dirs') / path.stem)
-    fill_in(cfg)
+    try:
+        if cfg.get('coarse'):
+            # The dumped config of a run must find its prerequisite from its own folder too.
+            cfg.coarse.config = str((path.parent / cfg.coarse.config).resolve())
+        fill_in(cfg)
+    except (KeyError, AttributeError, TypeError) as error:
+        raise UserError(f'config lacks what this project fills in, or has it in another shape: {error}', path,
+                        'start from configs/surgical/coarse.py, and correct the --cfg-options') from None
     return cfg
 
 

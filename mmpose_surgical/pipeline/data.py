@@ -28,6 +28,9 @@ def ensure_data(cfg: Config, console: Console, dry_run: bool = False, rank: int 
     if not wanted or Path(cfg.data_root) != Path(wanted['root']):
         return True
     from mmpose_surgical.datasets.synthetic.generate import SPECS, Completeness, check, generate
+    if wanted['spec'] not in SPECS:
+        raise UserError(f'there is no synthetic data set "{wanted["spec"]}"', 'synthetic.spec', f'choose one of: '
+                        f'{", ".join(SPECS)}')
     root, spec = Path(cfg.data_root), SPECS[wanted['spec']].with_seed(wanted.get('seed', 0))
     state, message = check(root, spec)
     if state is Completeness.OTHER:

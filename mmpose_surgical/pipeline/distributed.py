@@ -1,5 +1,6 @@
 """Several processes: started by torchrun or SLURM, all walking one plan together."""
 import os
+import subprocess
 import warnings
 from datetime import timedelta
 from typing import Any
@@ -20,12 +21,20 @@ def start_processes(launcher: str) -> None:
         return
     warnings.filterwarnings('ignore', message='`broadcast_buffers` is deprecated', category=FutureWarning)
     if torch.cuda.is_available():
-        init_dist(launcher, backend='nccl', timeout=TIMEOUT)
+        init_dist(launcher, backend='nccl', timeout=int(TIMEOUT.total_seconds()))  # MMEngine takes seconds
         return
     if launcher == 'slurm':
         os.environ.update(RANK=os.environ['SLURM_PROCID'], WORLD_SIZE=os.environ['SLURM_NTASKS'],
                           LOCAL_RANK=os.environ.get('SLURM_LOCALID', '0'))
+        os.environ.setdefault('MASTER_ADDR', _first_slurm_host())
+        os.environ.setdefault('MASTER_PORT', '29500')
     torch.distributed.init_process_group('gloo', timeout=TIMEOUT)
+
+
+def _first_slurm_host() -> str:
+    done = subprocess.run(['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']], capture_output=True,
+                          text=True, check=True)
+    return done.stdout.split()[0]
 
 
 def rank_from_environment() -> tuple[int, int]:
@@ -37,14 +46,12 @@ def rank_from_environment() -> tuple[int, int]:
 
 
 def share_from_main(value: Any) -> Any:
-    """The value that rank 0 holds, on every rank. An exception raised as a value on rank 0 is raised everywhere."""
+    """The value that rank 0 holds, on every rank."""
     from mmengine.dist import broadcast_object_list, is_distributed
     if is_distributed():
         box = [value]
         broadcast_object_list(box)
         value = box[0]
-    if isinstance(value, Exception):
-        raise value
     return value
 
 

@@ -5,27 +5,28 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from rich.console import Console
 
 from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.evaluation.evaluator import evaluate
 from mmpose_surgical.evaluation.predictions import read_predictions
-from mmpose_surgical.evaluation.summary import describe_data, git_commit, with_meta, write_metrics
+from mmpose_surgical.evaluation.summary import describe_data, git_commit, metrics_table, with_meta, write_metrics
 from mmpose_surgical.evaluation.thresholds import (
     choose_thresholds,
     read_thresholds,
     threshold_source,
     write_thresholds,
 )
+from mmpose_surgical.files import read_json
 from mmpose_surgical.pipeline.artifacts import file_digest
 from mmpose_surgical.pipeline.config import uses_prior
 from mmpose_surgical.pipeline.distributed import wait_for_all
 from mmpose_surgical.pipeline.prompting import describe_prior
-from mmpose_surgical.pipeline.stages import build_runner, final_checkpoint
+from mmpose_surgical.pipeline.stages import METRICS, build_runner, final_checkpoint
 from mmpose_surgical.visualization.overlays import draw_overlays
 
 THRESHOLDS = 'thresholds.json'
-METRICS = 'metrics.json'
 
 
 def predict_split(cfg: Config, checkpoint: Path, split: str, folder: Path) -> Path:
@@ -77,7 +78,8 @@ def matching_rules(cfg: Config) -> dict[str, Any]:
     """The rules of matching that a config sets."""
     evaluator = cfg.test_evaluator
     canvas = evaluator.get('canvas', (640, 480))
-    return dict(tolerance=evaluator.get('tolerance', 15), canvas=None if canvas is None else tuple(canvas))
+    return dict(tolerance=evaluator.get('tolerance', 15), canvas=None if canvas is None else tuple(canvas),
+                visible_only=evaluator.get('visible_only', False), protocol=evaluator.get('protocol', 'max_pairs'))
 
 
 def write_results(cfg: Config, checkpoint: Path, split: str, predictions: Path, thresholds: Path | None,
@@ -126,3 +128,10 @@ def prior_store_of(cfg: Config) -> Path | None:
             return transform['priors'] and Path(transform['priors'])
     return None
 
+
+def show_results(cfg: Config, console: Console) -> None:
+    """Print the metrics table of a finished run and where its files are."""
+    folder = Path(cfg.work_dir)
+    console.print(metrics_table(read_json(folder / METRICS)))
+    overlays = cfg.get('show_dir') or folder / 'overlays'
+    console.print(f'results: {folder / METRICS}   overlays: {overlays}', highlight=False, soft_wrap=True)

@@ -17,6 +17,7 @@ from mmpose_surgical.datasets.splits import Splits, frames_of_split, load_splits
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import read_json, remove_folder, write_json
 from mmpose_surgical.landmarks import LANDMARKS
+from mmpose_surgical.packaged_weights import PREFIX, find_packaged
 from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of, file_digest
 from mmpose_surgical.pipeline.config import fill_in_stores, load_config, uses_prior
 from mmpose_surgical.pipeline.memory import keep_freed_memory
@@ -71,6 +72,7 @@ class Plan:
         from mmengine.dist import is_main_process
 
         from mmpose_surgical.pipeline.distributed import share_from_main, wait_for_all
+        from mmpose_surgical.pipeline.finish import show_results
         wait_for_all()  # no rank may still be planning when folders go
         if is_main_process():
             for folder in self.replaced:
@@ -88,6 +90,8 @@ class Plan:
                 stage.run(partial(_show, bar, bar.add_task('', total=None, visible=False)))
             console.print(f'\\[{number}/{total}] done in {time.monotonic() - start:.1f} s{stage.note}', highlight=False,
                           soft_wrap=True)
+            if isinstance(stage, TrainStage) and stage.results:
+                show_results(stage.cfg, console)
 
 
 def _show(bar: Progress, task: TaskID, done: int, total: int) -> None:
@@ -214,15 +218,38 @@ def train_content(cfg: Config, annotations: Annotations, **upstream: str) -> dic
     """
     sections = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks',
                 'auto_scale_lr', 'test_evaluator')
-    start, save_best = cfg.get('load_from'), cfg.default_hooks.checkpoint.get('save_best')
+    save_best = cfg.default_hooks.checkpoint.get('save_best')
     # Validation while training only looks, unless it chooses the checkpoint.
     validation = dict(by=save_best, **{name: content_of(cfg.get(name)) for name in (
         'val_dataloader', 'val_evaluator')}) if save_best else None
     return dict(
         stage='train', version=STAGE_VERSION, seed=cfg.get('randomness', {}).get('seed'), upstream=upstream,
         data=annotations.sha256, splits=file_digest(annotations.root / 'splits.json'),
-        load_from=start and (file_digest(start) or start), best=validation,
+        start_weights=start_weights(cfg), best=validation,
         test_pipeline=content_of(cfg.test_dataloader.dataset), **{name: content_of(cfg.get(name)) for name in sections})
+
+
+def start_weights(cfg: Config) -> dict[str, str]:
+    """What a training starts from, by content: SHA-256 of ``load_from`` and of the backbone's weights, or their URL.
+
+    Raises:
+        UserError: A file is not there.
+    """
+    backbone = cfg.model.backbone.get('backbone', cfg.model.backbone)
+    named = dict(load_from=cfg.get('load_from'), backbone=(backbone.get('init_cfg') or {}).get('checkpoint'))
+    found = {}
+    for use, name in named.items():
+        if not name:
+            continue
+        path = find_packaged(name) if name.startswith(PREFIX) else Path(name).expanduser()
+        if '://' in name and not name.startswith(PREFIX):
+            found[use] = name
+        elif path is None or not path.is_file():
+            raise UserError(f'weights to start from not found ({use})', name, 'correct the path (COARSE_WEIGHTS, '
+                            'REFINE_WEIGHTS or load_from)')
+        else:
+            found[use] = file_digest(path)
+    return found
 
 
 def check_own_folder(artifact: Artifact, rebuild: bool, plan: Plan) -> None:

@@ -1,24 +1,24 @@
 """What ``tools/train.py`` does."""
 import argparse
-from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from rich.console import Console
 
 from mmpose_surgical.datasets.annotations import Annotations, load_annotations
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.evaluation.summary import metrics_table
-from mmpose_surgical.files import read_json
 from mmpose_surgical.pipeline.artifacts import Status
 from mmpose_surgical.pipeline.config import load_config, prior_line, resolve_prior, uses_prior, weights_line
 from mmpose_surgical.pipeline.data import ensure_data
 from mmpose_surgical.pipeline.distributed import rank_from_environment, start_processes
-from mmpose_surgical.pipeline.finish import METRICS
+from mmpose_surgical.pipeline.finish import show_results
 from mmpose_surgical.pipeline.plan import Plan, build_plan
 
 
 def parse_options(words: list[str]) -> dict:
     """``--cfg-options`` words to a dict, by MMEngine's rules."""
+    wrong = [word for word in words if '=' not in word]
+    if wrong:
+        raise UserError(f'{" ".join(wrong)}: not KEY=VALUE', '--cfg-options', 'write e.g. train_cfg.max_epochs=2')
     parser = argparse.ArgumentParser()
     parser.add_argument('--options', nargs='*', action=DictAction, default={})
     return parser.parse_args(['--options', *words]).options if words else {}
@@ -42,10 +42,11 @@ def train_command(args: argparse.Namespace) -> int:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if args.plan:
         return 0
-    if any(stage.status is not Status.DONE for stage in plan.stages):
-        start_processes(args.launcher)
-        plan.run(console)
-    show_results(cfg, console)
+    if all(stage.status is Status.DONE for stage in plan.stages):
+        show_results(cfg, console)
+        return 0
+    start_processes(args.launcher)
+    plan.run(console)
     return 0
 
 
@@ -79,11 +80,3 @@ def merge_flags(cfg: Config, args: argparse.Namespace) -> None:
     if cfg.get('coarse'):
         options.update({f'coarse.overrides.{key}': value for key, value in options.items()})
     cfg.merge_from_dict(options)
-
-
-def show_results(cfg: Config, console: Console) -> None:
-    """Print the metrics table of a finished run and where its files are."""
-    folder = Path(cfg.work_dir)
-    console.print(metrics_table(read_json(folder / METRICS)))
-    overlays = cfg.get('show_dir') or folder / 'overlays'
-    console.print(f'results: {folder / METRICS}   overlays: {overlays}', highlight=False, soft_wrap=True)

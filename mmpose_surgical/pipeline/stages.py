@@ -20,6 +20,14 @@ Progress = Callable[[int, int], None]
 """Called with (done, total) while a stage works."""
 
 
+METRICS = 'metrics.json'
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """The files of a store."""
+    return sorted(folder.glob('shard-*.bin'))
+
+
 def final_checkpoint(folder: Path) -> Path:
     """The checkpoint that a finished training run stands for: the best one if it chose one, else the last.
 
@@ -64,6 +72,11 @@ class TrainStage:
     def status(self) -> Status:
         return self.artifact.status
 
+    @property
+    def results(self) -> Path | None:
+        """Folder of the metrics that the stage leaves, ``None`` for a fold."""
+        return self.artifact.folder if self.finish else None
+
     def run(self, progress: Progress) -> None:
         from mmengine.dist import is_main_process
         if is_main_process():
@@ -74,8 +87,9 @@ class TrainStage:
         wait_for_all()
         if is_main_process():
             checkpoint = final_checkpoint(Path(self.cfg.work_dir))
-            self.artifact.finish(checkpoint=checkpoint.name, train_split=self.cfg.train_dataloader.dataset.split,
-                                 **facts, **self.facts)
+            outputs = [checkpoint, *([self.results / METRICS] if self.results else [])]
+            self.artifact.finish(outputs, checkpoint=checkpoint.name, **facts, **self.facts,
+                                 train_split=self.cfg.train_dataloader.dataset.split)
         wait_for_all()
 
 
@@ -169,7 +183,8 @@ class PredictStage:
             wait_for_all()
         if rank == 0:
             facts = self.finish(self.artifact.folder) if self.finish else {}
-            self.artifact.finish(**facts, models={split: self._model(folder) for _, folder, split in self.groups})
+            models = {split: self._model(folder) for _, folder, split in self.groups}
+            self.artifact.finish(shards_of(self.artifact.folder), **facts, models=models)
         wait_for_all()
 
     def _model(self, folder: Path) -> dict[str, Any]:
@@ -223,6 +238,7 @@ class PriorStage:
         summaries, reports = zip(*all_gather_object(made))
         if rank == 0:
             total = sum(reports, PriorReport())
-            self.artifact.finish(summary=asdict(sum(summaries, PriorSummary())), line=total.line(),
+            self.artifact.finish(shards_of(self.artifact.folder), line=total.line(),
+                                 summary=asdict(sum(summaries, PriorSummary())),
                                  report=dict(asdict(total), mean_iou=total.mean_iou))
         wait_for_all()

@@ -15,10 +15,10 @@ from mmpose_surgical.files import read_json
 from mmpose_surgical.pipeline.artifacts import RECORD, Artifact, Status, content_of
 from mmpose_surgical.pipeline.config import fill_in_stores, load_config, prior_line, resolve_prior, uses_prior
 from mmpose_surgical.pipeline.distributed import rank_from_environment, start_processes
-from mmpose_surgical.pipeline.finish import THRESHOLDS, predict_split, write_results
+from mmpose_surgical.pipeline.finish import THRESHOLDS, predict_split, show_results, write_results
 from mmpose_surgical.pipeline.plan import PROMPT_THRESHOLDS, STAGE_VERSION, Plan
 from mmpose_surgical.pipeline.prompting import backend_of
-from mmpose_surgical.pipeline.run import parse_options, show_results
+from mmpose_surgical.pipeline.run import parse_options
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage
 
 
@@ -70,6 +70,8 @@ def facts_of(folder: Path) -> dict[str, Any]:
     record = read_json(folder / RECORD, 'give a checkpoint in the folder where tools/train.py left it')
     if not record['done']:
         raise UserError('the training in this folder is not finished', folder, 'finish it with tools/train.py')
+    if 'coarse' not in record['facts']:
+        raise UserError('the checkpoint is not of a refiner, the config is', folder, 'give the config of its training')
     return record['facts']
 
 

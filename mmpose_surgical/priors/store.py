@@ -24,7 +24,7 @@ from mmpose_surgical.priors.records import decode, encode, scan
 _SYNC_SECONDS = 5.
 """A process that dies loses nothing that was written; a machine without power at most these seconds."""
 
-_REMAKE = 'complete the store with tools/train.py, which makes only what is missing'
+_REMAKE = 'remove artifact.json in this folder; tools/train.py then makes what is missing, and nothing else'
 
 
 def content_key(pixels: bytes, points_xy: np.ndarray, labels: np.ndarray, fingerprint: str) -> str:

@@ -118,7 +118,7 @@ def draw_overlays(frames: Sequence[Frame], predictions: Predictions, score_thr: 
         picture = read_picture(frame.path(root))
         prior = MaskPrior.from_record(*store.get(frame.image_id)) if store is not None else None
         drawn = draw_overlay(picture, frame, kept.select(kept.image_id == frame.image_id), prior, prior_name)
-        out = folder / f'{frame.video.name}_{frame.frame_id:06d}.jpg'.replace('/', '_')
+        out = folder / f'{frame.video.name}_{frame.frame_id:06d}_{frame.image_id}.jpg'.replace('/', '_')
         write_atomically(out, lambda temporary, image=drawn: _write_picture(temporary, image))
         written.append(out)
         pictures.append(drawn)

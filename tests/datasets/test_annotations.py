@@ -126,3 +126,16 @@ def test_a_picture_must_lie_where_its_clip_and_video_say(edit, change, message):
     with pytest.raises(UserError) as error:
         load_annotations(edit(change))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda d: d['annotations'][0].update(attributes=['active']), '"attributes" is not an object'),
+    (lambda d: d['annotations'][0]['attributes'].update(active='false'), "attributes.active is 'false', not true or"),
+    (lambda d: d['images'][0].update(width=float('inf')), 'images[0] (id 1): '),
+    (lambda d: d['images'][0].update(id=[1]), 'the id is not a whole number'),
+    (lambda d: d['videos'][0].update(frame_pattern='f/{frame:06d}.png'), 'does not take frame_id'),
+])
+def test_values_of_another_kind_are_bad_records(edit, change, message):
+    with pytest.raises(UserError) as error:
+        load_annotations(edit(change))
+    assert message in str(error.value)

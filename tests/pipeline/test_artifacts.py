@@ -1,10 +1,16 @@
 """Fingerprints: what counts as another content, and how a difference is worded."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import write_atomically
 from mmpose_surgical.pipeline.artifacts import RECORD, Artifact, Status, content_of, differences, digest_of
 
+ROOT = Path(__file__).resolve().parents[2]
 LOADER = dict(batch_size=16, num_workers=4, persistent_workers=True, pin_memory=False,
               dataset=dict(data_root='data/a', split='train', pipeline=[
                   dict(type='LoadMaskPrior', predictions='p', priors='q', heatmap_size=(48, 36))]))
@@ -81,3 +87,34 @@ def test_leftover_of_a_killed_write_does_not_claim_a_folder(tmp_path):
     artifact = Artifact(tmp_path / 'run', {'a': 1})
     artifact.begin()
     assert artifact.status is Status.PARTIAL
+
+
+def test_a_folder_that_lost_an_output_is_not_done(tmp_path):
+    artifact, output = Artifact(tmp_path, {'a': 1}), tmp_path / 'shard.bin'
+    artifact.begin()
+    output.write_bytes(b'whole')
+    artifact.finish([output])
+    assert artifact.status is Status.DONE
+    output.write_bytes(b'whole and more')  # others may append
+    assert artifact.status is Status.DONE
+    output.write_bytes(b'cut')
+    assert artifact.status is Status.PARTIAL
+    output.unlink()
+    assert artifact.status is Status.PARTIAL
+    artifact.begin()
+    assert artifact.record['done'] is False
+
+
+def test_two_processes_never_make_one_folder(tmp_path):
+    holder = 'import sys; from pathlib import Path; from mmpose_surgical.pipeline.artifacts import Artifact\n' \
+             f'a = Artifact(Path({str(tmp_path)!r}), dict(a=1)); a.begin(); print("held", flush=True); sys.stdin.read()'
+    env = os.environ | dict(PYTHONPATH=str(ROOT))
+    process = subprocess.Popen([sys.executable, '-c', holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+    try:
+        assert process.stdout.readline() == b'held\n'
+        with pytest.raises(UserError, match='another process is making this folder'):
+            Artifact(tmp_path, {'a': 1}).begin()
+    finally:
+        process.kill()  # the kernel drops the lock, whatever kills its holder
+        process.communicate()
+    Artifact(tmp_path, {'a': 1}).begin()

@@ -164,3 +164,62 @@ def test_flags_that_cannot_be_honoured_are_refused(toy_data, tmp_path):
 def test_no_validate_reaches_the_prerequisite_and_changes_no_content(refined, toy_data, capsys):
     assert train(CONFIG, toy_data, refined, no_validate=True) == 0
     assert capsys.readouterr().out.count(' done') == 5
+
+
+def test_lost_results_are_made_again(refined, toy_data, tmp_path, capsys):
+    folder = tmp_path / 'runs'
+    shutil.copytree(refined, folder)
+    before = metrics(folder)['results']
+    (folder / 'demo_refine_prior_aux/metrics.json').unlink()
+    for shard in (folder / 'demo_coarse/priors-simulated').glob('shard-*.bin'):
+        shard.unlink()
+    assert train(CONFIG, toy_data, folder) == 0
+    out = capsys.readouterr().out
+    assert out.count('resumes') == 2 and metrics(folder)['results'] == before
+
+
+def test_prerequisite_prints_its_table(plugin, toy_data, tmp_path, capsys):
+    assert train(CONFIG, toy_data, tmp_path) == 0
+    assert capsys.readouterr().out.count('results: ') == 2  # of the coarse network and of the run itself
+
+
+@pytest.mark.parametrize('options, message', [
+    (['foo'], 'foo: not KEY=VALUE'),
+    (['codec.input_size=5'], 'has it in another shape'),
+    (['model.backbone=1'], 'has it in another shape'),
+    (['synthetic.spec=foo', 'data_root=data/synthetic_demo'], 'there is no synthetic data set "foo"'),
+    (['load_from=nowhere.pth'], 'weights to start from not found'),
+    (['model.backbone.backbone.init_cfg.checkpoint=packaged://nope'], 'there are no weights packaged://nope'),
+])
+def test_bad_options_are_one_line(plugin, toy_data, tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        train('configs/demo/demo_coarse.py', toy_data, tmp_path, *options)
+
+
+def test_config_that_fails_or_is_of_another_kind_is_one_line(toy_data, tmp_path):
+    for text, message in (('x = 1 / 0', 'ZeroDivisionError'), ("model = dict(type='A')", 'lacks what this project')):
+        (tmp_path / 'bad.py').write_text(text)
+        with pytest.raises(UserError, match=message):
+            train(str(tmp_path / 'bad.py'), toy_data, tmp_path)
+
+
+def test_weights_that_start_a_run_count_by_content(toy_data, tmp_path):
+    from mmpose_surgical.datasets.annotations import load_annotations
+    from mmpose_surgical.pipeline.config import load_config
+    from mmpose_surgical.pipeline.plan import train_content
+    annotations = load_annotations(toy_data)
+
+    def content(name, data):
+        (tmp_path / name).write_bytes(data)
+        options = {'model.backbone.backbone.init_cfg': dict(type='Pretrained', checkpoint=str(tmp_path / name))}
+        return train_content(load_config(ROOT / 'configs/demo/demo_coarse.py', options, tmp_path / 'run'), annotations)
+
+    assert content('a.pth', b'1') == content('b.pth', b'1') != content('a.pth', b'2')
+
+
+def test_every_rule_of_the_evaluator_counts():
+    from mmengine.config import Config
+
+    from mmpose_surgical.pipeline.finish import matching_rules
+    rules = dict(tolerance=9, canvas=(320, 240), visible_only=True, protocol='global')
+    assert matching_rules(Config(dict(test_evaluator=dict(type='LandmarkMatchingMetric', **rules)))) == rules

@@ -102,3 +102,8 @@ def test_dumped_config_is_the_one_of_the_training(refined):
     from mmengine.config import Config
     cfg = Config.fromfile(parts(refined)[0], import_custom_modules=False)
     assert cfg.train_dataloader.dataset.split == 'train' and cfg.load_from is None
+
+
+def test_config_of_a_refiner_with_a_coarse_checkpoint(refined, tmp_path):
+    with pytest.raises(UserError, match='the checkpoint is not of a refiner, the config is'):
+        evaluate(parts(refined)[0], refined / 'demo_coarse/epoch_2.pth', tmp_path / 'out')

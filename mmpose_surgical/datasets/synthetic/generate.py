@@ -28,7 +28,7 @@ from mmpose_surgical.datasets.synthetic.scene import (
 )
 from mmpose_surgical.datasets.synthetic.tissue import make_tissue
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.files import read_json, write_atomically, write_json
+from mmpose_surgical.files import is_temporary, read_json, write_atomically, write_json
 from mmpose_surgical.landmarks import SLOTS
 
 VERSION = '2'
@@ -103,7 +103,7 @@ def check(out: Path, spec: SyntheticSpec) -> tuple[Completeness, str]:
     """Whether a folder holds the data set of a spec, and a sentence about it."""
     out = Path(out)
     marker = out / 'generator.json'
-    if not out.exists() or not any(out.iterdir()):
+    if not out.exists() or all(is_temporary(path) for path in out.iterdir()):
         return Completeness.MISSING, 'it is not there yet'
     if not marker.exists():
         return Completeness.OTHER, 'the folder is not empty and was not made by this generator'

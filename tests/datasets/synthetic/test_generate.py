@@ -127,3 +127,8 @@ def test_part_file_that_is_damaged_names_itself(tmp_path):
     (out / 'parts' / f'{video_names(spec)[0]}.json').write_text('{"clips"')
     with pytest.raises(UserError, match='not valid JSON.*made again'):
         generate(out, spec, workers=1)
+
+
+def test_leftover_of_a_kill_at_the_very_first_write_is_no_foreign_folder(tmp_path):
+    (tmp_path / '.generator.17.tmp.json').touch()
+    assert check(tmp_path, SPECS['demo'])[0] is Completeness.MISSING
