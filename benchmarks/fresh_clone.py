@@ -71,7 +71,8 @@ def main() -> None:
     text = '\n'.join([
         '# `make demo` in a fresh clone', '',
         f'{record["cores"]} cores, commit {record["git_commit"]}. Nothing prepared; packages from a near mirror.', '',
-        '| run | in all | set-up | five stages | each stage | peak memory of all processes |', '|---|---|---|---|---|---|',
+        '| run | in all | set-up | five stages | each stage | peak memory of all processes |',
+        '|---|---|---|---|---|---|',
         f'| first | {first["seconds"]:.0f} s | {first["setup_seconds"]} s | {stages:.0f} s | '
         + ', '.join(f'{value:.0f}' for value in first['stage_seconds'].values()) + f' s | {first["peak_gib"]} GiB |',
         f'| second | {second["seconds"]:.1f} s | | | | {second["peak_gib"]} GiB |', ''])
