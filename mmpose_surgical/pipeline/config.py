@@ -73,7 +73,7 @@ def fill_in(cfg: Config) -> None:
     fusion = cfg.model.backbone.get('fusion')
     if fusion is not None:
         fusion['num_frames'] = cfg.clip.num_frames
-    _drop_missing_weights(cfg.model.backbone)
+    _drop_missing_weights(image_backbone(cfg))
 
 
 def _fill_transform(transform: dict, codec: dict) -> None:
@@ -85,9 +85,13 @@ def _fill_transform(transform: dict, codec: dict) -> None:
         transform['heatmap_size'] = tuple(codec['heatmap_size'])
 
 
+def image_backbone(cfg: Config) -> dict:
+    """The part of the model's config that sees single pictures, also inside a :class:`MultiFrameBackbone`."""
+    return cfg.model.backbone.get('backbone', cfg.model.backbone)
+
+
 def _drop_missing_weights(backbone: dict) -> None:
     """Start from scratch where the weights that a config would like are not there; :func:`weights_line` says so."""
-    backbone = backbone.get('backbone', backbone)
     init = backbone.get('init_cfg')
     if not init or init.get('type') != 'Pretrained':
         return
@@ -102,7 +106,7 @@ def _drop_missing_weights(backbone: dict) -> None:
 
 def weights_line(cfg: Config) -> str:
     """One line that says what the backbone starts from."""
-    backbone = cfg.model.backbone.get('backbone', cfg.model.backbone)
+    backbone = image_backbone(cfg)
     init = backbone.get('init_cfg')
     if init and init.get('type') == 'Pretrained':
         return f'backbone: {backbone["type"]}, starts from {init["checkpoint"]}'

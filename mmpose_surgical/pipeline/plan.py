@@ -19,7 +19,7 @@ from mmpose_surgical.files import read_json, remove_folder, write_json
 from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
 from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of, file_digest
-from mmpose_surgical.pipeline.config import fill_in_stores, load_config, uses_prior
+from mmpose_surgical.pipeline.config import fill_in_stores, image_backbone, load_config, uses_prior
 from mmpose_surgical.pipeline.memory import keep_freed_memory
 from mmpose_surgical.pipeline.prompting import backend_of, predictions_of_store
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage
@@ -235,8 +235,7 @@ def start_weights(cfg: Config) -> dict[str, str]:
     Raises:
         UserError: A file is not there.
     """
-    backbone = cfg.model.backbone.get('backbone', cfg.model.backbone)
-    named = dict(load_from=cfg.get('load_from'), backbone=(backbone.get('init_cfg') or {}).get('checkpoint'))
+    named = dict(load_from=cfg.get('load_from'), backbone=(image_backbone(cfg).get('init_cfg') or {}).get('checkpoint'))
     found = {}
     for use, name in named.items():
         if not name:
