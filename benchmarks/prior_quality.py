@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from machine import describe_machine
 
@@ -26,7 +27,7 @@ from mmpose_surgical.landmarks import SLOTS
 from mmpose_surgical.pipeline.prompting import active_mask, instance_masks, load_prior_frame
 from mmpose_surgical.priors.base import build_backend
 from mmpose_surgical.priors.maker import PriorJob, make_priors, report_priors
-from mmpose_surgical.priors.prompts import prompts_from_points
+from mmpose_surgical.priors.prompts import distances_to_masks, prompts_from_points
 from mmpose_surgical.priors.store import RecordStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,11 +48,24 @@ def coarse_prompts(store: RecordStore, thresholds: dict[str, float], frame: Fram
     return prompts_from_points(arrays['keypoints'], arrays['scores'], thresholds, (frame.width, frame.height))
 
 
-def measure(backend_name: str, frames: list[Frame], root: Path, prompts: Prompts) -> dict[str, Any]:
+def real_mask(frame: Frame, root: Path) -> np.ndarray | None:
+    """The drawn parts that the acting tools' points touch: the files hold the union of all instruments."""
+    path = frame.path(root)
+    drawn = cv2.imread(str(path.parents[1] / 'masks' / f'{path.stem}.png'), cv2.IMREAD_GRAYSCALE)
+    if drawn is None:
+        return None
+    count, parts = cv2.connectedComponents((drawn > 0).astype(np.uint8))
+    masks = [parts == k for k in range(1, count)]
+    touched = (distances_to_masks(truth_prompts(frame)[0], masks) <= 12).any(0)
+    return np.any([mask for mask, hit in zip(masks, touched) if hit], axis=0) if touched.any() else None
+
+
+def measure(backend_name: str, frames: list[Frame], root: Path, prompts: Prompts,
+            truth: Callable[[Frame], np.ndarray | None] = active_mask) -> dict[str, Any]:
     """Make the priors of these frames and compare them with the acting tools."""
     backend = build_backend(dict(backend=backend_name))
     jobs = [PriorJob(f.image_id, partial(load_prior_frame, f, root), *prompts(f), partial(instance_masks, f),
-                     partial(active_mask, f)) for f in frames]
+                     partial(truth, f)) for f in frames]
     with tempfile.TemporaryDirectory() as folder, RecordStore(
             Path(folder), dict(backend=backend.fingerprint), mode='a') as store:
         start = time.process_time()
@@ -79,9 +93,10 @@ def main() -> None:
             for name, prompts in (('ground truth', truth_prompts), ('coarse', coarse))]
     if (args.real / 'annotations.json').is_file():
         real = load_annotations(args.real)
-        masked = [f for f in real.annotated_frames() if active_mask(f) is not None]
+        truth = partial(real_mask, root=real.root)
+        masked = [f for f in real.annotated_frames() if truth(f) is not None]
         rows.append(dict(data='real frames with masks', prompts='ground truth',
-                         **measure('grabcut', masked, real.root, truth_prompts)))
+                         **measure('grabcut', masked, real.root, truth_prompts, truth)))
     record = dict(machine=describe_machine(), command='python benchmarks/prior_quality.py', rows=rows)
     lines = ['# The stand-in priors', '',
              f'{record["machine"]["processor"]}, commit {record["machine"]["git_commit"]}. Mean IoU with the acting '
