@@ -48,4 +48,4 @@ def degrade(image: np.ndarray, scene: ClipScene, look: VideoLook, smoke: np.ndar
         picture = cv2.blur(picture, (1 + 2 * round(5 * severity['blur']), 1))
     grain = (rng.standard_normal((SIZE[1] // 2, SIZE[0] // 2)) * look.noise * 255).astype(np.float32)
     grain = cv2.resize(grain, SIZE, interpolation=cv2.INTER_LINEAR)
-    return cv2.add(picture, cv2.merge([grain] * 3), dtype=cv2.CV_8U)
+    return cv2.add(picture, cv2.cvtColor(grain, cv2.COLOR_GRAY2BGR), dtype=cv2.CV_8U)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SIZE = (640, 480)
+_CENTRE = np.array(SIZE) / 2
 FOCAL = 560.0
 TISSUE_DEPTH = 10.0
 ACTIONS = ('grasp', 'dissect', 'clip')
@@ -173,7 +174,7 @@ class ClipScene:
 def project(points: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Pixels (N, 2) of points (N, 3) with z > 0 under a camera shift (2,)."""
     points = np.atleast_2d(points)
-    return points[:, :2] / points[:, 2:] * FOCAL + np.array(SIZE) / 2 + shift
+    return points[:, :2] / points[:, 2:] * FOCAL + _CENTRE + shift
 
 
 # BGR in 0..1: liver, fat, gallbladder, peritoneum, deep tissue, omentum.
@@ -235,7 +236,7 @@ def sample_clip(rng: np.random.Generator, look: VideoLook, action: str | None, f
 def _sample_tool(rng: np.random.Generator, kind: str, place: np.ndarray, angle: float, looks: int) -> ToolTrack:
     """A resting tool whose working end lies at ``place`` in pixels and whose shaft comes from ``angle``."""
     depth = TISSUE_DEPTH - rng.uniform(0.9, 2.0)
-    target = np.append((place - np.array(SIZE) / 2) / FOCAL, 1.0) * depth
+    target = np.append((place - _CENTRE) / FOCAL, 1.0) * depth
     towards = np.array([np.cos(angle), np.sin(angle), 0.0])
     trocar = target + 12.0 * towards - np.array([0, 0, rng.uniform(3.0, 5.0)])
     return ToolTrack(

@@ -29,6 +29,11 @@ def _smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
+def _planes(*bgr: float) -> np.ndarray:
+    """One colour as (3, 1, 1), for pictures kept by planes."""
+    return np.array(bgr, np.float32)[:, None, None]
+
+
 def make_tissue(seed: int, look: VideoLook, blood: float,
                 fold: tuple[float, float, float] | None) -> tuple[np.ndarray, np.ndarray]:
     """Colour and depth of the tissue of a clip.
@@ -53,13 +58,13 @@ def make_tissue(seed: int, look: VideoLook, blood: float,
     lobes, region = warped(fractal(rng, 2, 2, 0.4)), warped(fractal(rng, 2, 2, 0.4))
     lumps, fine = warped(fractal(rng, 14, 3, 0.55), 0.5), fractal(rng, 70, 2, 0.6)
     colour, crease, height = _materials(rng, look, region)
-    colour *= (1 - 0.22 * crease)[..., None]
-    colour *= (1 + 0.09 * lumps + 0.05 * fine + 0.10 * lobes)[..., None]
+    colour *= 1 - 0.22 * crease
+    colour *= 1 + 0.09 * lumps + 0.05 * fine + 0.10 * lobes
     vessel = np.exp(-(warped(fractal(rng, 7, 3)) / 0.030)**2) * _smoothstep(warped(fractal(rng, 4, 1)), 0.0, 0.7)
-    colour += (0.40 * vessel)[..., None] * (np.array([0.12, 0.08, 0.50], np.float32) - colour)
+    colour += 0.40 * vessel * (_planes(0.12, 0.08, 0.50) - colour)
     if blood > 0:
         pool = _smoothstep(warped(fractal(rng, 4, 3)), 0.75 - 0.9 * blood, 0.95 - 0.9 * blood)
-        colour += (0.85 * pool)[..., None] * (np.array([0.05, 0.03, 0.34], np.float32) - colour)
+        colour += 0.85 * pool * (_planes(0.05, 0.03, 0.34) - colour)
 
     depth = TISSUE_DEPTH - 0.9 * lobes - 0.08 * lumps - 0.45 * height
     if fold is not None:
@@ -71,13 +76,14 @@ def make_tissue(seed: int, look: VideoLook, blood: float,
     nz = 1 / np.sqrt(1 + gx * gx + gy * gy)
     # The light sits beside the lens, so the half vector nearly is the view.
     facing = np.clip((1 + 0.30 * gx + 0.40 * gy) * nz, 0, 1.15)
-    colour *= ((TISSUE_DEPTH / depth)**2 * (0.22 + 0.78 * facing))[..., None]
+    colour *= (TISSUE_DEPTH / depth)**2 * (0.22 + 0.78 * facing)
     moist = _smoothstep(warped(fractal(rng, 5, 2)), -0.1, 0.7) * _smoothstep(fine + lumps, 0.2, 1.1)
     wet = cv2.GaussianBlur(np.clip(facing * nz, 0, 1)**60 * moist, (0, 0), 0.7)
-    colour += (1.3 * wet * rng.uniform(0.4, 1.0))[..., None]
+    colour += 1.3 * wet * rng.uniform(0.4, 1.0)
     full = (_CANVAS[0] * _SCALE, _CANVAS[1] * _SCALE)
-    colour = cv2.resize(np.clip(colour, 0, 1.4), full, interpolation=cv2.INTER_CUBIC)
-    return np.clip(colour, 0, 1.4), cv2.resize(depth.astype(np.float32), full, interpolation=cv2.INTER_LINEAR)
+    colour = cv2.resize(cv2.merge(np.clip(colour, 0, 1.4)), full, interpolation=cv2.INTER_CUBIC)
+    depth = cv2.resize(depth.astype(np.float32), full, interpolation=cv2.INTER_LINEAR)
+    return np.clip(colour, 0, 1.4, out=colour), depth
 
 
 def _materials(rng: np.random.Generator, look: VideoLook,
@@ -85,16 +91,16 @@ def _materials(rng: np.random.Generator, look: VideoLook,
     """Two to four kinds of tissue side by side.
 
     Returns:
-        Colour (h, w, 3); how near (h, w) a border is, 0 to 1; how far (h, w) the upper kinds stand out, in steps.
+        Colour (3, h, w), BGR; how near (h, w) a border is, 0 to 1; how far (h, w) the upper kinds stand out, in steps.
     """
     palette = look.palette.astype(np.float32)
     order = rng.permutation(len(palette))[:int(rng.choice([2, 3, 4], p=[0.35, 0.45, 0.2]))]
     lows = np.sort(rng.uniform(-0.7, 0.6, len(order) - 1))
-    colour = np.broadcast_to(palette[order[0]], (*region.shape, 3)).copy()
+    colour = np.broadcast_to(_planes(*palette[order[0]]), (3, *region.shape)).copy()
     crease, height = np.zeros_like(region), np.zeros_like(region)
     for low, material in zip(lows, order[1:]):
         weight = _smoothstep(region, low, low + rng.uniform(0.10, 0.4))
-        colour += weight[..., None] * (palette[material] - colour)
+        colour += weight * (_planes(*palette[material]) - colour)
         crease = np.maximum(crease, 4 * weight * (1 - weight))
         height += weight
     return colour, crease, height
