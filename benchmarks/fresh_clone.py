@@ -34,8 +34,8 @@ def memory_of(folder: str) -> int:
     return total
 
 
-def make_demo(folder: str) -> dict:
-    """Run `make demo`; wall seconds, stage seconds, peak memory."""
+def run_watched(command: list[str], folder: str, **environment: str) -> tuple[str, dict]:
+    """Run a command in a folder; returns what it printed, and wall seconds, stage seconds and peak memory."""
     env = {key: value for key, value in os.environ.items()
            if key not in ('VIRTUAL_ENV', 'PYTHONPATH', 'PYTHON', 'SURGICAL_DATA', 'SAM3_CHECKPOINT')}
     peak, over = 0, threading.Event()
@@ -49,14 +49,21 @@ def make_demo(folder: str) -> dict:
     watcher.start()
     start = time.monotonic()
     try:
-        done = subprocess.run(['make', 'demo'], cwd=folder, env=env, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, cwd=folder, env={**env, **environment}, stdout=subprocess.PIPE, text=True,
+                              check=True)
     finally:
         over.set()
         watcher.join()
-    setup = re.search(r'setup: ready in (\d+) s', done.stdout)
     stages = {name: float(seconds) for name, seconds in re.findall(r'\[(\d/\d)\] done in ([\d.]+) s', done.stdout)}
-    return dict(seconds=round(time.monotonic() - start, 1), setup_seconds=int(setup[1]) if setup else None,
-                stage_seconds=stages, peak_gib=round(peak / 2**20, 2))
+    return done.stdout, dict(seconds=round(time.monotonic() - start, 1), stage_seconds=stages,
+                             peak_gib=round(peak / 2**20, 2))
+
+
+def make_demo(folder: str) -> dict:
+    """Run `make demo`; wall seconds, set-up seconds, stage seconds, peak memory."""
+    printed, figures = run_watched(['make', 'demo'], folder)
+    setup = re.search(r'setup: ready in (\d+) s', printed)
+    return dict(figures, setup_seconds=int(setup[1]) if setup else None)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,18 @@ def digest_of(content: Any) -> str:
 
 
 def file_digest(path: str | Path) -> str | None:
-    """SHA-256 of a file, ``None`` where there is none."""
+    """SHA-256 of a file, ``None`` where there is none. An unchanged file is read once per process."""
     path = Path(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    if not path.is_file():
+        return None
+    stat = path.stat()
+    return _digest(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, *_state: int) -> str:
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def differences(old: Any, new: Any, where: str = '') -> list[str]:

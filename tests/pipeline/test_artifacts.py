@@ -1,4 +1,5 @@
 """Fingerprints: what counts as another content, and how a difference is worded."""
+import hashlib
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import write_atomically
-from mmpose_surgical.pipeline.artifacts import RECORD, Artifact, Status, content_of, differences, digest_of
+from mmpose_surgical.pipeline.artifacts import RECORD, Artifact, Status, content_of, differences, digest_of, file_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADER = dict(batch_size=16, num_workers=4, persistent_workers=True, pin_memory=False,
@@ -118,3 +119,11 @@ def test_two_processes_never_make_one_folder(tmp_path):
         process.kill()  # the kernel drops the lock, whatever kills its holder
         process.communicate()
     Artifact(tmp_path, {'a': 1}).begin()
+
+
+def test_a_digest_follows_the_file(tmp_path):
+    path = tmp_path / 'weights.pth'
+    assert file_digest(path) is None
+    for content in (b'one', b'two'):
+        write_atomically(path, lambda p, c=content: p.write_bytes(c))
+        assert file_digest(path) == file_digest(path) == hashlib.sha256(content).hexdigest()
