@@ -1,8 +1,10 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files: written so that a reader never sees half of one, and told apart by content."""
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +71,18 @@ def read_json(path: str | Path, fix: str = 'write it again from its source') -> 
         raise UserError('file not found', path, fix) from None
     except ValueError as error:
         raise UserError(f'file is not valid JSON: {error}', path, fix) from None
+
+
+def file_digest(path: str | Path) -> str | None:
+    """SHA-256 of a file, ``None`` where there is none. An unchanged file is read once per process."""
+    path = Path(path)
+    if not path.is_file():
+        return None
+    stat = path.stat()
+    return _digest(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, *_state: int) -> str:
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()

@@ -17,8 +17,8 @@ from mmpose_surgical.doctor.run_folder import DataSet, RunFolder, open_data
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.evaluation.predictions import read_predictions
 from mmpose_surgical.evaluation.thresholds import choose_thresholds
-from mmpose_surgical.files import read_json
-from mmpose_surgical.pipeline.artifacts import digest_of, file_digest
+from mmpose_surgical.files import file_digest, read_json
+from mmpose_surgical.pipeline.artifacts import digest_of
 from mmpose_surgical.priors.maker import prompt_note
 from mmpose_surgical.priors.prompts import prompts_from_points
 from mmpose_surgical.priors.store import RecordStore

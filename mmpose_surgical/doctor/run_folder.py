@@ -11,8 +11,8 @@ from mmpose_surgical.datasets.annotations import Annotations, load_annotations
 from mmpose_surgical.datasets.splits import Splits, load_splits
 from mmpose_surgical.doctor.finding import Finding
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.files import read_json
-from mmpose_surgical.pipeline.artifacts import RECORD, file_digest
+from mmpose_surgical.files import file_digest, read_json
+from mmpose_surgical.pipeline.artifacts import RECORD
 
 ROOT = Path(__file__).resolve().parents[2]
 

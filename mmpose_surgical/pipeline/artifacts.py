@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,21 +41,6 @@ def content_of(config: Any) -> Any:
 def digest_of(content: Any) -> str:
     """Short hash of a JSON-ready value."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def file_digest(path: str | Path) -> str | None:
-    """SHA-256 of a file, ``None`` where there is none. An unchanged file is read once per process."""
-    path = Path(path)
-    if not path.is_file():
-        return None
-    stat = path.stat()
-    return _digest(path, stat.st_mtime_ns, stat.st_size, stat.st_ino)
-
-
-@lru_cache(maxsize=64)
-def _digest(path: Path, *_state: int) -> str:
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def differences(old: Any, new: Any, where: str = '') -> list[str]:

@@ -18,8 +18,7 @@ from mmpose_surgical.evaluation.thresholds import (
     threshold_source,
     write_thresholds,
 )
-from mmpose_surgical.files import read_json
-from mmpose_surgical.pipeline.artifacts import file_digest
+from mmpose_surgical.files import file_digest, read_json
 from mmpose_surgical.pipeline.config import uses_prior
 from mmpose_surgical.pipeline.distributed import wait_for_all
 from mmpose_surgical.pipeline.prompting import describe_prior

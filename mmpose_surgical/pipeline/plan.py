@@ -15,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from mmpose_surgical.datasets.annotations import Annotations
 from mmpose_surgical.datasets.splits import Splits, frames_of_split, load_splits
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.files import read_json, remove_folder, write_json
+from mmpose_surgical.files import file_digest, read_json, remove_folder, write_json
 from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
-from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of, file_digest
+from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of
 from mmpose_surgical.pipeline.config import fill_in_stores, image_backbone, load_config, uses_prior
 from mmpose_surgical.pipeline.memory import keep_freed_memory
 from mmpose_surgical.pipeline.prompting import backend_of, predictions_of_store

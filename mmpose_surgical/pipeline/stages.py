@@ -13,7 +13,8 @@ from mmengine.config import Config
 
 from mmpose_surgical.datasets.annotations import Annotations, Frame
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.pipeline.artifacts import Artifact, Status, file_digest
+from mmpose_surgical.files import file_digest
+from mmpose_surgical.pipeline.artifacts import Artifact, Status
 from mmpose_surgical.pipeline.distributed import share_from_main, wait_for_all
 
 Progress = Callable[[int, int], None]

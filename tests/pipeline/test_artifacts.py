@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.files import write_atomically
-from mmpose_surgical.pipeline.artifacts import RECORD, Artifact, Status, content_of, differences, digest_of, file_digest
+from mmpose_surgical.files import file_digest, write_atomically
+from mmpose_surgical.pipeline.artifacts import RECORD, Artifact, Status, content_of, differences, digest_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADER = dict(batch_size=16, num_workers=4, persistent_workers=True, pin_memory=False,

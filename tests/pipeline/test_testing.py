@@ -9,8 +9,8 @@ from toy_data import write_toy_data
 
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import read_predictions
+from mmpose_surgical.files import file_digest
 from mmpose_surgical.pipeline import testing
-from mmpose_surgical.pipeline.artifacts import file_digest
 
 NAME = 'demo_refine_prior_aux'
 
