@@ -30,7 +30,7 @@ test-all: setup  ## set up and run all tests
 	@"$(PY)" -m pytest -q
 
 demo: setup  ## set up, then train and evaluate the whole method on the embedded data set
-	@env -u SURGICAL_DATA "$(PY)" tools/train.py configs/demo/demo_refine_prior_aux.py
+	@env -u SURGICAL_DATA -u SAM3_CHECKPOINT -u SAM2_CHECKPOINT "$(PY)" tools/train.py configs/demo/demo_refine_prior_aux.py
 
 lint: setup  ## ruff
 	@"$(PY)" -m ruff check .

@@ -49,11 +49,12 @@ def run_watched(command: list[str], folder: str, **environment: str) -> tuple[st
     watcher.start()
     start = time.monotonic()
     try:
-        done = subprocess.run(command, cwd=folder, env={**env, **environment}, stdout=subprocess.PIPE, text=True,
-                              check=True)
+        done = subprocess.run(command, cwd=folder, env={**env, **environment}, stdout=subprocess.PIPE, text=True)
     finally:
         over.set()
         watcher.join()
+    if done.returncode:
+        raise SystemExit(f'{" ".join(command)} failed:\n{done.stdout}')
     stages = {name: float(seconds) for name, seconds in re.findall(r'\[(\d/\d)\] done in ([\d.]+) s', done.stdout)}
     return done.stdout, dict(seconds=round(time.monotonic() - start, 1), stage_seconds=stages,
                              peak_gib=round(peak / 2**20, 2))

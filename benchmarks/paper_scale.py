@@ -48,7 +48,8 @@ def main() -> None:
     lines = ['# Full-size method, all stages', '',
              f'{machine["cores"]} cores of {machine["processor"]}, commit {machine["git_commit"]}. '
              f'`configs/surgical/refine_prior_aux.py` on nine clips, one epoch, batch {BATCH} '
-             f'(`{record["command"]}`): models and sizes as in the paper, training cut short.', '',
+             f'(`{record["command"]}`): models and sizes as in the paper, training cut short. The configs\' own '
+             'batch of 16 wants a GPU and was not run.', '',
              '| stage | seconds |', '|---|---|']
     lines += [f'| {name} | {seconds:.1f} |' for name, seconds in figures['stage_seconds'].items()]
     lines += [f'| in all | {figures["seconds"]:.1f} |', '',

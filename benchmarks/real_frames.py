@@ -50,19 +50,29 @@ def as_data_set(boxes: Path, out: Path) -> dict[str, Any]:
 
 
 def inside_boxes(source: dict[str, Any], run: Path, predictions: Path) -> dict[str, Any]:
-    """Share of predicted tips that lie in a working end's box, and what blind guesses in the picture would reach."""
+    """Share of predicted tips that lie in a working end's box, and what blind guesses in the picture would reach.
+
+    Counted for the tips above the threshold, and for the best tip of each picture whatever its score.
+    """
     values, _ = read_thresholds(run / 'thresholds.json')
-    points = apply_threshold(read_predictions(predictions), values)
-    points = points.select(points.landmark == 'tip')
+    every = read_predictions(predictions)
+    every = every.select(every.landmark == 'tip')
+    points = apply_threshold(every, values)
+    best = {int(every.image_id[i]): i for i in np.argsort(every.score, kind='stable')}
     boxes: dict[int, list] = {}
     for record in source['annotations']:
         boxes.setdefault(record['image_id'], []).append(record['bbox'])
-    hits = sum(any(bx <= x <= bx + w and by <= y <= by + h for bx, by, w, h in boxes.get(int(i), []))
-               for i, x, y in zip(points.image_id, points.x, points.y))
+
+    def is_inside(i: int, x: float, y: float) -> bool:
+        return any(bx <= x <= bx + w and by <= y <= by + h for bx, by, w, h in boxes.get(i, []))
+
+    hits = sum(is_inside(int(i), x, y) for i, x, y in zip(points.image_id, points.x, points.y))
+    best_hits = sum(is_inside(i, every.x[row], every.y[row]) for i, row in best.items())
     size = {image['id']: image['width'] * image['height'] for image in source['images']}
     chance = np.mean([min(1.0, sum(w * h for _, _, w, h in boxes.get(i, [])) / area) for i, area in size.items()])
     return dict(tips=len(points.x), inside=int(hits), share=hits / len(points.x) if len(points.x) else None,
-                blind_share=float(chance), frames=len(size), frames_with_a_tip=len(set(points.image_id.tolist())))
+                best_share=best_hits / len(best) if best else None, blind_share=float(chance), frames=len(size),
+                frames_with_a_tip=len(set(points.image_id.tolist())))
 
 
 def main() -> None:
@@ -73,9 +83,12 @@ def main() -> None:
     record: dict[str, Any] = dict(machine=describe_machine(), models={})
     lines = ['# Models trained on synthetic scenes, on real frames', '',
              f'Commit {record["machine"]["git_commit"]}. Points: 20 frames of two videos, 15 px on 640x480; '
-             'boxes: 215 frames of seven videos. Thresholds from synthetic validation.', '',
-             '| model | tip F1 | tip P | tip R | anchor F1 | tips in a box | blind guess | frames with a tip |',
-             '|---|---|---|---|---|---|---|---|']
+             'boxes: 215 single pictures of seven videos. Thresholds from synthetic validation. A single picture has '
+             'no motion, by which these nets tell the acting tool: they rightly see "nothing acts" in it, so that the '
+             'best tip of each picture is counted too, whatever its score.', '',
+             '| model | tip F1 | tip P | tip R | anchor F1 | tips in a box | best tip in a box | blind guess | '
+             'frames with a tip |',
+             '|---|---|---|---|---|---|---|---|---|']
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary) / 'm2cai16_boxes'
         data.mkdir()
@@ -89,7 +102,8 @@ def main() -> None:
                          boxes=inside_boxes(source, run, run / 'test-boxes/test_predictions.json'))
             record['models'][name] = entry
             tip, anchor, box = (entry['points']['overall']['tip'], entry['points']['overall']['anchor'], entry['boxes'])
-            cells = [tip['f1'], tip['precision'], tip['recall'], anchor['f1'], box['share'], box['blind_share']]
+            cells = [tip['f1'], tip['precision'], tip['recall'], anchor['f1'], box['share'],
+                     box['best_share'], box['blind_share']]
             lines.append(f'| {name} | ' + ' | '.join('-' if v is None else f'{100 * v:.1f}' for v in cells)
                          + f' | {box["frames_with_a_tip"]} of {box["frames"]} |')
     write_json(ROOT / 'benchmarks/results/real_frames.json', record)

@@ -1,4 +1,5 @@
 """Files: written so that a reader never sees half of one, and told apart by content."""
+import fcntl
 import hashlib
 import json
 import os
@@ -6,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mmpose_surgical.errors import UserError
 
@@ -86,3 +87,15 @@ def file_digest(path: str | Path) -> str | None:
 def _digest(path: Path, *_state: int) -> str:
     with path.open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def claim(lock: Path) -> IO[str] | None:
+    """Lock a file until it is closed or the process ends, however it ends; ``None`` if another process has it."""
+    file = lock.open('w')
+    try:
+        # A POSIX lock: the kernel drops it with the process, and data loader workers do not inherit it.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file

@@ -7,6 +7,7 @@ from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.codecs.utils.refinement import refine_keypoints_dark
 from mmpose.registry import KEYPOINT_CODECS
 
+from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import LANDMARKS, SLOTS, landmark_of
 
 
@@ -96,10 +97,11 @@ class LandmarkHeatmap(BaseKeypointCodec):
             falling score; an empty slot has score 0 and lies at the origin.
 
         Raises:
-            ValueError: A map is not finite; a diverged network must not look like one that abstains.
+            UserError: A map is not finite; a diverged network must not look like one that abstains.
         """
         if not np.isfinite(encoded).all():
-            raise ValueError('heatmaps are not finite: the network has diverged; lower the learning rate')
+            raise UserError('heatmaps are not finite: the network has diverged',
+                            fix='train again with a lower learning rate (optim_wrapper.optimizer.lr)')
         keypoints = np.zeros((1, len(self.slots), 2), dtype=np.float32)
         scores = np.zeros((1, len(self.slots)), dtype=np.float32)
         window = np.ones((self.nms_kernel, self.nms_kernel), np.uint8)
@@ -117,8 +119,9 @@ class LandmarkHeatmap(BaseKeypointCodec):
 
     def _refine(self, keypoints: np.ndarray, heatmaps: np.ndarray) -> np.ndarray:
         refined = refine_keypoints_dark(keypoints.copy(), np.array(heatmaps, dtype=np.float32), self.blur_kernel)
-        # On a nearly flat map the Newton step is unbounded, but the peak cannot leave its pixel's neighbourhood.
-        return keypoints + np.clip(refined - keypoints, -1, 1)
+        # A maximum lies in the pixel that is highest. The Newton step is unbounded on a nearly flat map, and goes
+        # astray beside another peak, whose foot is steep on the logarithmic scale.
+        return keypoints + np.clip(refined - keypoints, -0.5, 0.5)
 
 
 def _one_per_plateau(is_peak: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

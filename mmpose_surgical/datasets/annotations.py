@@ -44,11 +44,17 @@ class Tool:
             return None
         from pycocotools import mask as coco_mask
         rle = self.segmentation
-        if isinstance(rle, list):
-            rle = coco_mask.merge(coco_mask.frPyObjects(rle, height, width))
-        elif isinstance(rle.get('counts'), list):
-            rle = coco_mask.frPyObjects(rle, height, width)
-        return coco_mask.decode(rle).astype(bool)
+        try:
+            if isinstance(rle, list):
+                rle = coco_mask.merge(coco_mask.frPyObjects(rle, height, width))
+            elif isinstance(rle.get('counts'), list):
+                rle = coco_mask.frPyObjects(rle, height, width)
+            if (runs := _run_lengths(rle['counts'])) != height * width:
+                raise ValueError(f'its runs add up to {runs} pixels of {height * width}')
+            return coco_mask.decode(rle).astype(bool)
+        except (TypeError, ValueError) as error:
+            raise UserError(f'the mask cannot be decoded: {error}', f'annotation {self.id}',
+                            'write its "segmentation" again') from None
 
 
 @dataclass
@@ -151,9 +157,11 @@ def load_annotations(path: str | Path) -> Annotations:
         path = path / 'annotations.json'
     try:
         raw = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError('annotation file not found', path, 'check the data set folder (SURGICAL_DATA or '
-                        '--cfg-options data_root=DIR); it must hold annotations.json') from None
+    except OSError as error:
+        what = 'annotation file not found' if isinstance(error, FileNotFoundError | NotADirectoryError) else \
+            f'annotation file cannot be read: {error.strerror}'
+        raise UserError(what, path, 'check the data set folder (SURGICAL_DATA or --cfg-options data_root=DIR); it must '
+                        'hold annotations.json') from None
     try:
         data = json.loads(raw)
     except ValueError as error:
@@ -180,6 +188,8 @@ class _Reader:
         for key in ('videos', 'clips'):
             if not isinstance(self.data.get(key, []), list):
                 self.problems.append(f'"{key}" is not a list')
+        if not isinstance(self.data.get('info') or {}, dict):
+            self.problems.append('"info" is not an object')
         self._stop_on_problems()
         categories = self._records('categories', self._category)
         videos = self._records('videos', self._video)
@@ -264,6 +274,8 @@ class _Reader:
             if record['video_id'] not in videos:
                 raise ValueError(f'video_id {record["video_id"]} is unknown')
             video = videos[record['video_id']]
+        elif videos:
+            raise ValueError('"video_id" is missing, and the file has videos: no split would hold the picture')
         else:
             # A plain COCO file: each picture is a case of its own, so that no split can tear one apart.
             video = Video(-int(record['id']) - 1, str(record.get('file_name')), dense=False)
@@ -307,9 +319,11 @@ class _Reader:
                 raise ValueError('"attributes" is not an object')
             if attributes.get('active', True) not in (True, False):
                 raise ValueError(f'attributes.active is {attributes["active"]!r}, not true or false')
+            frame = frames[record['image_id']]
             return record['image_id'], Tool(
                 record['id'], tool_name, attributes.get('action'), bool(attributes.get('active', True)),
-                _points(record.get('keypoints', []), names), record.get('segmentation'), attributes)
+                _points(record.get('keypoints', []), names),
+                _segmentation(record.get('segmentation'), [frame.height, frame.width]), attributes)
 
         with_annotation = set()
         for image_id, tool in self._records('annotations', build).values():
@@ -330,3 +344,38 @@ def _points(flat: list, names: list[str]) -> list[Point]:
                 raise ValueError(f'{name} is at ({x}, {y})')
             points.append(Point(landmark_of(name), name, float(x), float(y), int(v)))
     return points
+
+
+def _segmentation(value: Any, size: list[int]) -> dict | list | None:
+    """COCO's three forms of a mask, as far as they can be checked without decoding; ``None`` for an empty one."""
+    if not value:
+        return None
+    if isinstance(value, list):
+        if not all(isinstance(ring, list) and len(ring) >= 6 and len(ring) % 2 == 0
+                   and np.isfinite(np.asarray(ring, float)).all() for ring in value):
+            raise ValueError('"segmentation" is no list of polygons [x1, y1, x2, y2, x3, y3, ...]')
+        return value
+    if not isinstance(value, dict) or not isinstance(value.get('counts'), str | list):
+        raise ValueError('"segmentation" is neither polygons nor {"size": [height, width], "counts": ...}')
+    if value.get('size') != size:
+        raise ValueError(f'"segmentation" has size {value.get("size")}, the picture {size} (height, width)')
+    if isinstance(value['counts'], list) and sum(value['counts']) != size[0] * size[1]:
+        raise ValueError(f'the run lengths of "segmentation" add up to {sum(value["counts"])} pixels, not '
+                         f'{size[0] * size[1]}')
+    return value
+
+
+def _run_lengths(counts: str | bytes) -> int:
+    """Pixels that compressed run lengths cover. pycocotools reads beyond the end of those that are cut off."""
+    runs: list[int] = []
+    value = shift = 0
+    for code in (counts.encode() if isinstance(counts, str) else counts):
+        # Six bits a character: five of the number, one that says whether more follow; the sign is in the last one.
+        code -= 48
+        value |= (code & 31) << shift
+        shift += 5
+        if not code & 32:
+            value -= (1 << shift) if code & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return sum(runs)

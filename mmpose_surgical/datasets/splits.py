@@ -2,6 +2,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mmpose_surgical.datasets.annotations import Annotations, Frame
 from mmpose_surgical.errors import UserError, list_problems
@@ -46,8 +47,8 @@ def load_splits(data_root: str | Path, annotations: Annotations) -> Splits:
         return Splits(test=tuple(sorted(known)))
     try:
         raw = json.loads(path.read_text())
-        splits = Splits(*(tuple(raw.get(name, ())) for name in SPLIT_NAMES),
-                        folds=tuple(tuple(fold) for fold in raw.get('folds', ())))
+        splits = Splits(*(_names(raw.get(name, [])) for name in SPLIT_NAMES),
+                        folds=tuple(_names(fold) for fold in raw.get('folds', [])))
     except (ValueError, AttributeError, TypeError) as error:
         raise UserError(f'split file is damaged: {error}', path,
                         'write {"train": [...], "val": [...], "test": [...], "folds": [[...], ...]}') from None
@@ -64,6 +65,21 @@ def load_splits(data_root: str | Path, annotations: Annotations) -> Splits:
     if problems:
         raise UserError(list_problems(problems), path, 'correct the split file')
     return splits
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError(f'{str(value)[:60]} is no list of video names')
+    return tuple(value)
+
+
+def count_line(annotations: Annotations) -> str:
+    """How many annotated pictures each split holds, and how many none does, in words."""
+    splits = load_splits(annotations.root, annotations)
+    counts = {name: len(annotations.annotated_frames(splits.videos(name))) for name in SPLIT_NAMES}
+    left = len(annotations.annotated_frames()) - sum(counts.values())
+    words = ', '.join(f'{name} {count}' for name, count in counts.items())
+    return f'pictures: {words}' + (f'; {left} in no split' if left else '')
 
 
 def frames_of_split(annotations: Annotations, split: str) -> list[Frame]:

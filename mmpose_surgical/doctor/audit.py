@@ -72,7 +72,7 @@ def _differ(what: str, values: dict[str, Any]) -> list[str]:
 
 
 def _split_problems(data: DataSet) -> list[str]:
-    """Pictures or files that two splits share although their videos have different names."""
+    """Files that two splits share by name although their videos have different names; copies are not found."""
     owner: dict[str, str] = {}
     problems = []
     for split in SPLIT_NAMES:

@@ -117,7 +117,13 @@ def _threshold(meta: Mapping[str, Any]) -> str:
         value = f'{value:.4g}'
     source = meta.get('threshold_from')
     if isinstance(source, Mapping):
-        source = f'{source["file"]}: split {source["split"]} of {(source["data"] or {}).get("name")}'
+        chosen_on = source['data'] or {}
+        sha256 = chosen_on.get('sha256')
+        seen = sha256 is not None and sha256 == (meta.get('data') or {}).get('sha256') and meta.get('split') in (
+            'all', source['split'])
+        source = f'{source["file"]}: split {source["split"]} of {chosen_on.get("name")}'
+        if seen:
+            source += ', frames that this table counts too: it flatters'
     return f'{value} (from {source or "an unnamed source"})'
 
 

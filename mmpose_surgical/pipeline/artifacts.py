@@ -1,5 +1,4 @@
 """Fingerprints: what an artifact was made from, and whether that still holds."""
-import fcntl
 import hashlib
 import json
 import os
@@ -11,7 +10,7 @@ from typing import Any
 
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.summary import git_commit
-from mmpose_surgical.files import is_temporary, read_json, write_json
+from mmpose_surgical.files import claim, is_temporary, read_json, write_json
 
 RECORD = 'artifact.json'
 LOCK = '.lock'
@@ -114,13 +113,10 @@ class Artifact:
 
     def _claim(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / LOCK).open('w')
-        try:
-            # A POSIX lock: the kernel drops it with the process, and data loader workers do not inherit it.
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        self._lock = claim(self.folder / LOCK)
+        if self._lock is None:
             raise UserError('another process is making this folder', self.folder, 'wait until it ends; what it makes '
-                            'is then used here') from None
+                            'is then used here')
 
     def finish(self, outputs: Iterable[Path] = (), **facts: Any) -> None:
         """Mark the folder as complete and keep facts about it (checkpoint, thresholds, ...).

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mmpose_surgical.errors import UserError
 
 _POLL_SECONDS = 2.0
+_PATIENCE_SECONDS = 3600.0
 
 
 def ensure_data(cfg: Config, console: Console, dry_run: bool = False, rank: int = 0) -> bool:
@@ -38,7 +39,11 @@ def ensure_data(cfg: Config, console: Console, dry_run: bool = False, rank: int 
     if state is Completeness.COMPLETE or dry_run:
         return state is Completeness.COMPLETE
     if rank > 0:
+        end = time.monotonic() + _PATIENCE_SECONDS
         while check(root, spec)[0] is not Completeness.COMPLETE:
+            if time.monotonic() > end:
+                raise UserError('the first process did not make the synthetic data set within an hour', root,
+                                'put the folder where all machines see it')
             time.sleep(_POLL_SECONDS)
         return True
     console.print(f'making the synthetic data set in {root} ({message})', highlight=False, soft_wrap=True)

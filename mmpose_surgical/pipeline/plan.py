@@ -19,12 +19,12 @@ from mmpose_surgical.files import file_digest, read_json, remove_folder, write_j
 from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
 from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of
-from mmpose_surgical.pipeline.config import fill_in_stores, image_backbone, load_config, uses_prior
+from mmpose_surgical.pipeline.config import fill_in_stores, load_config, uses_prior
 from mmpose_surgical.pipeline.memory import keep_freed_memory
 from mmpose_surgical.pipeline.prompting import backend_of, predictions_of_store
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 """Raised when a stage of this package makes something else from the same config."""
 
 PROMPT_THRESHOLDS = 'prompt_thresholds.json'
@@ -230,12 +230,12 @@ def train_content(cfg: Config, annotations: Annotations, **upstream: str) -> dic
 
 
 def start_weights(cfg: Config) -> dict[str, str]:
-    """What a training starts from, by content: SHA-256 of ``load_from`` and of the backbone's weights, or their URL.
+    """What a training starts from, by content: SHA-256 of ``load_from`` and of every part's weights, or their URL.
 
     Raises:
         UserError: A file is not there.
     """
-    named = dict(load_from=cfg.get('load_from'), backbone=(image_backbone(cfg).get('init_cfg') or {}).get('checkpoint'))
+    named = dict(load_from=cfg.get('load_from'), **_pretrained('model', cfg.model))
     found = {}
     for use, name in named.items():
         if not name:
@@ -249,6 +249,16 @@ def start_weights(cfg: Config) -> dict[str, str]:
         else:
             found[use] = file_digest(path)
     return found
+
+
+def _pretrained(place: str, part: Any) -> dict[str, str]:
+    """Checkpoints that the parts of a model config start from, by their place in it."""
+    if isinstance(part, list | tuple):
+        return {k: v for i, item in enumerate(part) for k, v in _pretrained(f'{place}[{i}]', item).items()}
+    if not isinstance(part, dict):
+        return {}
+    own = {place: part['checkpoint']} if part.get('type') == 'Pretrained' and part.get('checkpoint') else {}
+    return {**own, **{k: v for name, item in part.items() for k, v in _pretrained(f'{place}.{name}', item).items()}}
 
 
 def check_own_folder(artifact: Artifact, rebuild: bool, plan: Plan) -> None:

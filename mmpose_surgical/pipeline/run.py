@@ -5,6 +5,7 @@ from mmengine.config import Config, DictAction
 from rich.console import Console
 
 from mmpose_surgical.datasets.annotations import Annotations, load_annotations
+from mmpose_surgical.datasets.splits import count_line
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.pipeline.artifacts import Status
 from mmpose_surgical.pipeline.config import load_config, prior_line, resolve_prior, uses_prior, weights_line
@@ -52,7 +53,8 @@ def train_command(args: argparse.Namespace) -> int:
 
 def plan_of(cfg: Config, annotations: Annotations, rebuild: bool = False) -> Plan:
     """The plan of a config, with its opening lines; resolves the prior on the way."""
-    heading = [f'data: {cfg.data_root}' + (' (synthetic)' if annotations.synthetic else ''), weights_line(cfg)]
+    heading = [f'data: {cfg.data_root}' + (' (synthetic)' if annotations.synthetic else ''),
+               count_line(annotations), weights_line(cfg)]
     if cfg.get('coarse'):
         asked = cfg.prior.backend
         if uses_prior(cfg):

@@ -30,6 +30,9 @@ def test_command(args: argparse.Namespace) -> int:
     options = parse_options(args.cfg_options)
     data_name = Path(options.get('data_root') or load_config(args.config).data_root).resolve().name
     folder = Path(args.work_dir or checkpoint.parent / f'test-{data_name}-{args.split}')
+    if (folder / RECORD).exists():
+        raise UserError('this folder is of a training, whose results a test would replace', folder,
+                        'name another --work-dir')
     cfg = load_config(args.config, options, folder)
     cfg.launcher = args.launcher
     rank, _ = rank_from_environment() if args.launcher != 'none' else (0, 1)

@@ -9,7 +9,7 @@ from mmpose_surgical.datasets.annotations import Frame
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.evaluator import ScoreThreshold, apply_threshold
 from mmpose_surgical.evaluation.predictions import Predictions
-from mmpose_surgical.files import write_atomically
+from mmpose_surgical.files import read_json, write_atomically, write_json
 from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.priors.base import MaskPrior
 from mmpose_surgical.priors.store import RecordStore
@@ -17,6 +17,9 @@ from mmpose_surgical.priors.store import RecordStore
 # BGR; tip and anchor as in the data set's keypoint colours, and well apart for colour-blind readers.
 COLOURS = dict(tip=(0, 214, 255), anchor=(255, 214, 0))
 PRIOR_COLOUR = (255, 255, 255)
+WRITTEN = 'overlays.json'
+"""Lists the overlays of a folder, so that the next call removes these and nothing else."""
+
 _LEGEND = 'cross: predicted (score)   ring: ground truth   yellow: tip   blue: anchor'
 
 
@@ -98,7 +101,7 @@ def draw_overlays(frames: Sequence[Frame], predictions: Predictions, score_thr: 
         predictions: Points of all frames.
         score_thr: Threshold of the points that are drawn.
         root: Folder of the data set.
-        folder: Where to write; overlays of an earlier run in it are replaced.
+        folder: Where to write; overlays that an earlier call left in it are replaced, other files are not touched.
         priors: Store of mask priors.
         prior_name: Name of their backend.
         limit: Number of pictures.
@@ -111,8 +114,7 @@ def draw_overlays(frames: Sequence[Frame], predictions: Predictions, score_thr: 
     kept = apply_threshold(predictions, score_thr)
     store = RecordStore(priors) if priors is not None else None
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob('*.jpg'):
-        old.unlink()
+    _remove_earlier(folder)
     written, pictures = [], []
     for frame in chosen:
         picture = read_picture(frame.path(root))
@@ -124,8 +126,18 @@ def draw_overlays(frames: Sequence[Frame], predictions: Predictions, score_thr: 
         pictures.append(drawn)
     if pictures:
         sheet = contact_sheet(pictures[:12])
-        write_atomically(folder / 'sheet.jpg', lambda temporary: _write_picture(temporary, sheet))
+        written.append(folder / 'sheet.jpg')
+        write_atomically(written[-1], lambda temporary: _write_picture(temporary, sheet))
+    write_json(folder / WRITTEN, [path.name for path in written])
     return written
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Remove the overlays that an earlier call listed; the folder may hold pictures of the user."""
+    listed = folder / WRITTEN
+    if listed.exists():
+        for name in read_json(listed, 'remove the file'):
+            (folder / Path(name).name).unlink(missing_ok=True)
 
 
 def _write_picture(path: Path, picture: np.ndarray) -> None:

@@ -1,7 +1,10 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
+from mmpose_surgical.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -77,10 +80,23 @@ def test_plateau_gives_one_point(codec):
     assert (codec.decode(maps)[1] > 0).sum() == 1
 
 
+@given(seed=st.integers(0, 2**32 - 1), smooth=st.floats(0, 2))
+@settings(max_examples=100, deadline=None)
+def test_points_of_one_type_never_fall_together(plugin, seed, smooth):
+    from mmpose_surgical.codecs.landmark_heatmap import LandmarkHeatmap
+    codec = LandmarkHeatmap(input_size=(64, 48), heatmap_size=(16, 12), sigma=1.0, nms_kernel=3)
+    maps = np.random.default_rng(seed).random((2, 12, 16), dtype=np.float32)
+    if smooth > 0.3:
+        maps = np.stack([cv2.GaussianBlur(channel, (0, 0), smooth) for channel in maps])
+    keypoints, scores = codec.decode(maps)
+    tips = keypoints[0, :2][scores[0, :2] > 0]
+    assert len(tips) < 2 or np.abs(tips[0] - tips[1]).max() >= 4  # a heatmap pixel
+
+
 def test_maps_that_are_not_finite_are_refused(codec):
     maps = np.zeros((2, *codec.heatmap_size[::-1]), np.float32)
     maps[1, 3, 3] = np.nan
-    with pytest.raises(ValueError, match='the network has diverged'):
+    with pytest.raises(UserError, match='the network has diverged'):
         codec.decode(maps)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmpose_surgical.datasets.annotations import load_annotations
-from mmpose_surgical.datasets.splits import frames_of_split, load_splits
+from mmpose_surgical.datasets.splits import count_line, frames_of_split, load_splits
 from mmpose_surgical.errors import UserError
 
 
@@ -101,6 +101,8 @@ def test_folds_partition_the_training_videos(toy_data):
 @pytest.mark.parametrize('splits, message', [
     (dict(train=['a'], val=['a']), 'video "a" is in two splits'),
     (dict(train=['zz']), 'video "zz" is not in the annotations'),
+    (dict(train='ab'), 'split file is damaged: ab is no list of video names'),
+    (dict(train=[{}]), 'split file is damaged'),
     (dict(train=['a', 'b'], folds=[['a'], ['c']]), 'no partition of the training videos'),
     ([1], 'split file is damaged')])
 def test_bad_splits_are_refused(toy_data, tmp_path, splits, message):
@@ -121,6 +123,7 @@ def test_real_frames_are_read(shared_real):
     (lambda d: d['images'][0].update(clip_id=3), 'images[0] (id 1): clip 3 is of video 2, the picture of video 1'),
     (lambda d: d['images'][0].pop('frame_id'), "images[0] (id 1): 'frame_id' is missing"),
     (lambda d: d['videos'][1].update(name='a'), 'videos 1 and 2 are both named "a"'),
+    (lambda d: d['images'][0].pop('video_id'), '"video_id" is missing, and the file has videos'),
 ])
 def test_a_picture_must_lie_where_its_clip_and_video_say(edit, change, message):
     with pytest.raises(UserError) as error:
@@ -134,8 +137,36 @@ def test_a_picture_must_lie_where_its_clip_and_video_say(edit, change, message):
     (lambda d: d['images'][0].update(width=float('inf')), 'images[0] (id 1): '),
     (lambda d: d['images'][0].update(id=[1]), 'the id is not a whole number'),
     (lambda d: d['videos'][0].update(frame_pattern='f/{frame:06d}.png'), 'does not take frame_id'),
+    (lambda d: d.update(info=['x']), '"info" is not an object'),
+    (lambda d: d['annotations'][0].update(segmentation='x'), '"segmentation" is neither polygons nor'),
+    (lambda d: d['annotations'][0].update(segmentation=[[1, 2]]), '"segmentation" is no list of polygons'),
+    (lambda d: d['annotations'][0].update(segmentation=dict(size=[64, 48], counts='x')),
+     '"segmentation" has size [64, 48], the picture [48, 64]'),
+    (lambda d: d['annotations'][0].update(segmentation=dict(size=[48, 64], counts=[5, 6])), 'add up to 11 pixels'),
 ])
 def test_values_of_another_kind_are_bad_records(edit, change, message):
     with pytest.raises(UserError) as error:
         load_annotations(edit(change))
     assert message in str(error.value)
+
+
+def test_a_mask_that_cannot_be_decoded_names_its_annotation(edit):
+    broken = dict(size=[48, 64], counts='zzzz')
+    tool = load_annotations(edit(lambda d: d['annotations'][0].update(segmentation=broken))).frames[0].tools[0]
+    with pytest.raises(UserError, match=r'the mask cannot be decoded.*annotation 1'):
+        tool.mask(48, 64)
+
+
+def test_pictures_in_no_split_are_counted(toy_data, tmp_path):
+    annotations = load_annotations(toy_data)
+    assert count_line(annotations) == 'pictures: train 4, val 2, test 2'
+    for name in ('annotations.json', 'splits.json'):
+        (tmp_path / name).write_text((toy_data / name).read_text())
+    (tmp_path / 'splits.json').write_text(json.dumps(dict(train=['a'], test=['d'])))
+    assert count_line(load_annotations(tmp_path)) == 'pictures: train 2, val 0, test 2; 4 in no split'
+
+
+def test_a_folder_in_place_of_the_file_is_told(tmp_path):
+    (tmp_path / 'annotations.json').mkdir()
+    with pytest.raises(UserError, match='annotation file cannot be read'):
+        load_annotations(tmp_path)

@@ -39,6 +39,14 @@ def test_table_in_per_cent_with_what_it_stands_on(metrics):
         assert part in ' '.join(text.split())
 
 
+@pytest.mark.parametrize('split, flatters', [('test', False), ('val', True), ('all', True)])
+def test_a_threshold_chosen_on_the_counted_frames_is_told(metrics, split, flatters):
+    data = {'name': 'set', 'sha256': 'ab', 'synthetic': True}
+    text = printed(with_meta(metrics, data=data, split=split,
+                             threshold_from={'file': 't.json', 'split': 'val', 'data': data}))
+    assert ('it flatters' in text) == flatters
+
+
 def test_what_is_not_known_is_not_claimed(metrics):
     assert 'prior: not recorded' in printed(metrics) and 'from an unnamed source' in printed(metrics)
     assert 'prior: none' in printed(with_meta(metrics, prior=None))

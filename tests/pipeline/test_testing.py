@@ -32,6 +32,14 @@ def test_own_test_split_gives_the_metrics_of_training(refined, tmp_path):
         assert tested['meta'][key] == trained['meta'][key]
 
 
+def test_the_folder_of_a_training_is_refused(refined):
+    before = (refined / NAME / 'metrics.json').read_bytes()
+    for folder in (refined / NAME, refined / 'demo_coarse'):
+        with pytest.raises(UserError, match='this folder is of a training'):
+            evaluate(*parts(refined), folder)
+    assert (refined / NAME / 'metrics.json').read_bytes() == before
+
+
 def test_other_pictures_need_a_named_prior(refined, tmp_path, capsys):
     data = write_toy_data(tmp_path / 'real', synthetic=False, seed=1)
     with pytest.raises(UserError, match=r'exists for synthetic data only.*Fix: .*prior.backend=grabcut'):

@@ -28,7 +28,7 @@ from mmpose_surgical.datasets.synthetic.scene import (
 )
 from mmpose_surgical.datasets.synthetic.tissue import make_tissue
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.files import is_temporary, read_json, write_atomically, write_json
+from mmpose_surgical.files import claim, is_temporary, read_json, write_atomically, write_json
 from mmpose_surgical.landmarks import SLOTS
 
 VERSION = '2'
@@ -130,7 +130,7 @@ def generate(out: Path, spec: SyntheticSpec, workers: int | None = None,
         The folder.
 
     Raises:
-        UserError: The folder holds something else.
+        UserError: The folder holds something else, or another process is filling it.
     """
     out = Path(out)
     state, message = check(out, spec)
@@ -139,6 +139,16 @@ def generate(out: Path, spec: SyntheticSpec, workers: int | None = None,
     if state is Completeness.COMPLETE:
         return out
     out.mkdir(parents=True, exist_ok=True)
+    lock = claim(out.with_name(f'.{out.name}.lock'))
+    if lock is None:
+        raise UserError('another process is making this data set', out, 'wait until it ends')
+    with lock:
+        _fill(out, spec, workers, progress)
+    return out
+
+
+def _fill(out: Path, spec: SyntheticSpec, workers: int | None, progress: Callable[[int, int], None] | None) -> None:
+    """Render what is missing in a folder that is missing, or of this very spec."""
     write_json(out / 'generator.json', dict(version=VERSION, fingerprint=spec.fingerprint(),
                                             spec=dataclasses.asdict(spec)))
     names = video_names(spec)
@@ -156,7 +166,6 @@ def generate(out: Path, spec: SyntheticSpec, workers: int | None = None,
                 if progress:
                     progress(done, len(names))
     _merge(out, spec, names)
-    return out
 
 
 def _part(out: Path, name: str) -> Path:

@@ -1,7 +1,10 @@
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from mmpose_surgical.datasets.splits import load_splits
 from mmpose_surgical.datasets.synthetic.generate import (
     CASES,
     SPECS,
+    VERSION,
     Completeness,
     SyntheticSpec,
     check,
@@ -20,9 +24,14 @@ from mmpose_surgical.datasets.synthetic.generate import (
     video_names,
 )
 from mmpose_surgical.errors import UserError
+from mmpose_surgical.files import claim
 
 TINY = SyntheticSpec(videos=5, clips_per_video=2, clip_frames=(4, 5), annotated_per_clip=2, val_share=0.2,
                      test_share=0.2, folds=2, idle_share=0.3, seed=3)
+# Of the first annotated frame of TINY, by version 2: grey levels of a 4x3 thumbnail, landmarks and mask areas.
+THUMBNAIL = [[44.7, 94.0, 56.0, 38.3], [80.0, 139.7, 90.3, 68.3], [34.7, 74.3, 89.3, 45.7]]
+POINTS = [259.0, 267.6, 297.4, 223.3]
+AREAS = [12212]
 
 
 @pytest.fixture(scope='module')
@@ -61,6 +70,28 @@ def test_same_bytes_from_one_worker_and_after_a_cut(data, tmp_path):
     generate(out, TINY, workers=1)
     assert contents(out) == contents(data)
     assert next((out / 'frames' / video_names(TINY)[0]).glob('*.jpg')).stat().st_mtime_ns == stamp
+
+
+def test_pictures_are_those_of_this_version(data):
+    """Whoever changes what the generator draws raises ``VERSION`` and writes the new figures here."""
+    frame = load_annotations(data).frames[0]
+    thumbnail = cv2.resize(cv2.imread(str(frame.path(data))), (4, 3), interpolation=cv2.INTER_AREA)
+    points = [round(value, 1) for tool in frame.tools for point in tool.points for value in (point.x, point.y)]
+    areas = [int(tool.mask(480, 640).sum()) for tool in frame.tools]
+    assert VERSION == '2'
+    assert np.abs(thumbnail.mean(2) - THUMBNAIL).max() <= 1.5  # OpenCV and NumPy round differently between versions
+    assert points == pytest.approx(POINTS, abs=0.2)
+    assert areas == pytest.approx(AREAS, abs=20)
+
+
+def test_only_one_process_fills_a_folder(tmp_path):
+    held = claim(tmp_path / '.set.lock')
+    code = (f'from pathlib import Path; from mmpose_surgical.datasets.synthetic.generate import *; '
+            f'generate(Path({str(tmp_path / "set")!r}), SPECS["demo"], 1)')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    held.close()
+    assert done.returncode == 1 and 'another process is making this data set' in done.stderr
+    assert not (tmp_path / 'set/generator.json').exists()
 
 
 def test_other_folders_are_refused(data, tmp_path):
