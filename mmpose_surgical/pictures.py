@@ -8,15 +8,23 @@ from mmpose_surgical.errors import UserError
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """Decode a picture to BGR uint8 (H, W, 3).
+    """Decode a picture to BGR uint8 (H, W, 3); grey ones get three equal channels, 16 bits are scaled to 8.
 
     Raises:
-        UserError: The file cannot be read or decoded.
+        UserError: The file cannot be read or decoded, or is a JPEG that was cut off.
     """
     try:
-        picture = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+        content = np.fromfile(path, dtype=np.uint8)
+        picture = cv2.imdecode(content, cv2.IMREAD_COLOR)
     except (OSError, cv2.error) as error:
         raise UserError(f'picture cannot be read: {error}', path, 'restore the file') from None
-    if picture is None:
+    if picture is None or _is_cut_off(content.tobytes()):
         raise UserError('picture cannot be decoded', path, 'restore the file, it is truncated or no picture')
     return picture
+
+
+def _is_cut_off(content: bytes) -> bool:
+    """Whether a JPEG lacks its end. OpenCV fills what is missing with grey and only warns."""
+    is_jpeg = content.startswith(b'\xff\xd8')
+    # End of image, behind the last start of scan: a thumbnail in the header has both marks too.
+    return is_jpeg and content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')

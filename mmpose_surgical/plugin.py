@@ -25,6 +25,7 @@ MODULES = (
     'models.pretrained',
     'models.amp',
     'priors.grabcut',
+    'priors.sam',
     'priors.simulated',
     'evaluation.metric',
 )

@@ -12,6 +12,7 @@ import pytest
 
 from mmpose_surgical.doctor import environment
 from mmpose_surgical.doctor.finding import Finding, failed, print_findings, to_json
+from mmpose_surgical.doctor.sam import check_sam
 
 
 @pytest.fixture
@@ -82,16 +83,19 @@ def test_a_torchvision_of_another_torch_is_wrong(monkeypatch: pytest.MonkeyPatch
     assert finding.detail.endswith('does not work: operator torchvision::nms does not exist')
 
 
-def test_checkpoint_unset_empty_missing_and_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = tmp_path / 'sam3.pt'
-    weights.write_bytes(b'x' * 1_000_000)
-    monkeypatch.delenv('SAM3_CHECKPOINT', raising=False)
-    seen = [environment._checkpoint('SAM3_CHECKPOINT').ok]
-    for value in ('', str(tmp_path / 'gone.pt'), str(weights)):
-        monkeypatch.setenv('SAM3_CHECKPOINT', value)
-        seen.append(environment._checkpoint('SAM3_CHECKPOINT').ok)
-    assert seen == [None, None, False, True]
-    assert environment._checkpoint('SAM3_CHECKPOINT').detail == f'{weights} (1 MB)'
+def test_sam_weights_unset_empty_missing_and_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('transformers', reason='SAM needs the extra sam3 (transformers)')
+    from sam_models import write_tiny_sam2
+    weights = write_tiny_sam2(tmp_path / 'sam2')
+    monkeypatch.delenv('SAM2_CHECKPOINT', raising=False)
+    seen = [check_sam('sam2')]
+    for value in ('', str(tmp_path / 'gone'), str(weights)):
+        monkeypatch.setenv('SAM2_CHECKPOINT', value)
+        seen.append(check_sam('sam2'))
+    assert [finding.ok for finding in seen] == [None, None, False, True]
+    assert 'sam2.1-hiera-large' in seen[0].fix and 'weights not found' in seen[2].detail
+    assert f'{weights} (huggingface)' in seen[3].detail and 'one picture: encoder' in seen[3].detail
+    assert 'GiB on' in seen[3].detail
 
 
 def test_data_set_unset_missing_and_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from mmpose.structures.bbox import get_warp_matrix
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.priors.base import MaskPrior
+from mmpose_surgical.priors.maker import variant_id
 from mmpose_surgical.priors.store import RecordStore
 
 
@@ -104,13 +105,16 @@ class LoadMaskPrior(BaseTransform):
         priors: Folder of the store of mask priors; ``None`` for a model that takes none: the mask is then zero and
             not valid.
         heatmap_size: Width and height of the maps.
+        jitter: Number of jittered priors in the store, one of which, or the plain one, is drawn at random: for
+            training.
 
     Raises:
         UserError: A store lacks this picture.
     """
 
-    def __init__(self, predictions: str, priors: str | None, heatmap_size: tuple[int, int]) -> None:
+    def __init__(self, predictions: str, priors: str | None, heatmap_size: tuple[int, int], jitter: int = 0) -> None:
         super().__init__()
+        self.jitter = jitter
         self.predictions = RecordStore(Path(predictions))
         self.priors = None if priors is None else RecordStore(Path(priors))
         self.heatmap_size = tuple(heatmap_size)
@@ -138,7 +142,10 @@ class LoadMaskPrior(BaseTransform):
             results['prior_mask'] = np.zeros((1, *self.heatmap_size[::-1]), np.float32)
             results['prior_valid'] = 0.
             return results
-        prior = MaskPrior.from_record(*self.priors.get(results['img_id']))
+        variant = int(np.random.randint(self.jitter + 1)) if self.jitter else 0
+        stored = variant_id(results['img_id'], variant)
+        # A picture without prompts has no jittered ones.
+        prior = MaskPrior.from_record(*self.priors.get(stored if self.priors.has(stored) else results['img_id']))
         probability = prior.probability()
         grid = grid_matrix(probability.shape[::-1], (width, height))
         results['prior_mask'] = self._warp(probability, picture_to_heatmap @ grid)[None]

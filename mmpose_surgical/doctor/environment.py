@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmpose_surgical.doctor.finding import Finding
+from mmpose_surgical.doctor.sam import check_sam
 from mmpose_surgical.packaged_weights import find_packaged, package_of
+from mmpose_surgical.priors.weights import VARIABLES
 from mmpose_surgical.versions import (
     PYTHONS,
     VERSIONS,
@@ -27,8 +29,6 @@ OPTIONAL = {
     'ultralytics': ('the YOLOv8-Pose baseline (AGPL)', 'yolo'),
     'onnxruntime': ('export', 'export'),
 }
-CHECKPOINTS = {'SAM3_CHECKPOINT': 'a SAM 3 file, for the prior of the paper',
-               'SAM2_CHECKPOINT': 'a SAM 2.1 file, for its open alternative'}
 
 
 def check_environment() -> list[Finding]:
@@ -38,7 +38,7 @@ def check_environment() -> list[Finding]:
     if all(finding.ok for finding in findings):
         findings.append(_plugin())
     findings += [_optional(name) for name in OPTIONAL]
-    findings += [_checkpoint(variable) for variable in CHECKPOINTS]
+    findings += [check_sam(backend) for backend in VARIABLES]
     return [*findings, _pretrained(), _data()]
 
 
@@ -130,16 +130,6 @@ def _optional(name: str) -> Finding:
     else:
         command = f"{sys.executable} -m pip install 'mmpose_surgical[{extra}]'"
     return Finding(name, None, f'not installed ({purpose})', command)
-
-
-def _checkpoint(variable: str) -> Finding:
-    value = os.environ.get(variable, '')
-    if not value:
-        return Finding(variable, None, f'unset ({CHECKPOINTS[variable]})', f'export {variable}=/path/to/file')
-    path = Path(value).expanduser()
-    if not path.is_file():
-        return Finding(variable, False, f'{path} is no file', f'export {variable}=/path/to/file, or unset it')
-    return Finding(variable, True, f'{path} ({path.stat().st_size / 1e6:.0f} MB)')
 
 
 def _pretrained() -> Finding:

@@ -4,7 +4,6 @@ A config names its data folder, window, codec and stores once, at the top level.
 a config file is evaluated, so these values are written into the places that need them here, after every override. The
 config that a run dumps is complete and works without this module.
 """
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from mmengine.config import Config
 from mmpose_surgical.datasets.annotations import Annotations
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
+from mmpose_surgical.priors.weights import VARIABLES, find_weights, how_to_get, named_checkpoint
 
 STAND_INS = ('simulated', 'grabcut')
 """Backends that are no SAM; their classes say so too, but a plan is printed before those can be imported."""
@@ -120,6 +120,8 @@ def fill_in_stores(cfg: Config, predictions: Path, priors: Path | None) -> None:
             for transform in cfg[name]['dataset']['pipeline']:
                 if transform['type'] == 'LoadMaskPrior':
                     transform.update(predictions=str(predictions), priors=priors and str(priors))
+                    if name == 'train_dataloader' and cfg.prior.get('jitter'):
+                        transform['jitter'] = int(cfg.prior.jitter)
 
 
 def uses_prior(cfg: Config) -> bool:
@@ -137,28 +139,31 @@ def resolve_prior(prior: dict, annotations: Annotations) -> dict:
         annotations: The data that the prior will be made for.
 
     Returns:
-        The same with ``backend`` and ``checkpoint`` decided.
+        The same with ``backend`` and ``checkpoint`` decided. ``auto`` takes SAM 3 where ``checkpoint`` or
+        ``SAM3_CHECKPOINT`` names weights, else SAM 2.1 where ``SAM2_CHECKPOINT`` does, else, on synthetic data alone,
+        ``simulated``.
 
     Raises:
-        UserError: ``auto`` finds neither weights nor synthetic data, or ``simulated`` meets other pictures.
+        UserError: ``auto`` finds neither weights nor synthetic data, ``simulated`` meets other pictures, or the named
+            weights are not there.
     """
     resolved = dict(prior)
-    checkpoint = resolved.get('checkpoint') or os.environ.get('SAM3_CHECKPOINT') or ''
-    choices = ('pass SAM 3 weights (SAM3_CHECKPOINT=PATH or --cfg-options prior.checkpoint=PATH), or name a stand-in '
-               'yourself: --cfg-options prior.backend=grabcut')
+    named = resolved.get('checkpoint')
     if resolved['backend'] == 'auto':
-        if checkpoint:
+        if named_checkpoint('sam3', named):
             resolved['backend'] = 'sam3'
+        elif named_checkpoint('sam2', None):
+            resolved['backend'] = 'sam2'
         elif annotations.synthetic:
             resolved['backend'] = 'simulated'
         else:
-            raise UserError('no prior backend: there are no SAM 3 weights, and this data is not synthetic, so that no '
-                            'stand-in is taken', annotations.path, choices)
+            raise UserError('no prior backend: there are no SAM weights, and this data is not synthetic, so that no '
+                            'stand-in is taken', annotations.path, how_to_get('sam3'))
     if resolved['backend'] == 'simulated' and not annotations.synthetic:
         raise UserError('the "simulated" prior reads the renderer\'s masks and exists for synthetic data only',
-                        annotations.path, choices)
-    if resolved['backend'] == 'sam3':
-        resolved['checkpoint'] = checkpoint
+                        annotations.path, how_to_get('sam3'))
+    if resolved['backend'] in VARIABLES:
+        resolved['checkpoint'] = str(find_weights(resolved['backend'], named).path)
     return resolved
 
 

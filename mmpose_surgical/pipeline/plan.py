@@ -10,7 +10,17 @@ from typing import Any, Protocol
 
 from mmengine.config import Config
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from mmpose_surgical.datasets.annotations import Annotations
 from mmpose_surgical.datasets.splits import Splits, frames_of_split, load_splits
@@ -21,7 +31,7 @@ from mmpose_surgical.packaged_weights import PREFIX, find_packaged
 from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of
 from mmpose_surgical.pipeline.config import fill_in_stores, load_config, uses_prior
 from mmpose_surgical.pipeline.memory import keep_freed_memory
-from mmpose_surgical.pipeline.prompting import backend_of, predictions_of_store
+from mmpose_surgical.pipeline.prompting import backend_of, jitter_of, predictions_of_store
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage
 
 STAGE_VERSION = 3
@@ -85,13 +95,23 @@ class Plan:
                 continue
             console.print(f'[bold]\\[{number}/{total}] {stage.title}[/bold]')
             start = time.monotonic()
-            with Progress(TextColumn('      '), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                          console=console, transient=True) as bar:
+            with Progress(TextColumn('      '), BarColumn(), MofNCompleteColumn(), RateColumn(),
+                          TimeRemainingColumn(), console=console, transient=True) as bar:
                 stage.run(partial(_show, bar, bar.add_task('', total=None, visible=False)))
             console.print(f'\\[{number}/{total}] done in {time.monotonic() - start:.1f} s{stage.note}', highlight=False,
                           soft_wrap=True)
             if isinstance(stage, TrainStage) and stage.results:
                 show_results(stage.cfg, console)
+
+
+class RateColumn(ProgressColumn):
+    """Steps per second, or seconds per step where that reads better."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text('')
+        return Text(f'{speed:.1f}/s' if speed >= 1 else f'{1 / speed:.1f} s each')
 
 
 def _show(bar: Progress, task: TaskID, done: int, total: int) -> None:
@@ -174,7 +194,7 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
         return predictions, None
     priors = placed(whole.folder / f'priors-{cfg.prior.backend}', dict(
         stage='priors', version=STAGE_VERSION, backend=backend_of(cfg).fingerprint,
-        predictions=predictions.fingerprint))
+        predictions=predictions.fingerprint, jitter=jitter_of(cfg)))
     frames = [frame for split in ('train', 'val', 'test') for frame in frames_of_split(annotations, split)]
     plan.stages.append(PriorStage('mask priors', priors, cfg, predictions.folder,
                                   lambda: read_json(predictions.folder / PROMPT_THRESHOLDS), frames,

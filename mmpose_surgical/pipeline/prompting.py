@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
 from mmpose_surgical.datasets.annotations import Frame
+from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import Predictions
 from mmpose_surgical.landmarks import SLOTS, landmark_of
 from mmpose_surgical.pictures import read_picture
@@ -16,14 +17,28 @@ from mmpose_surgical.pipeline.artifacts import Artifact
 from mmpose_surgical.pipeline.stages import Progress
 from mmpose_surgical.priors.base import MaskPriorBackend, PriorFrame, build_backend
 from mmpose_surgical.priors.maker import PriorJob, PriorReport, PriorSummary, make_priors, report_priors
-from mmpose_surgical.priors.prompts import prompts_from_points
+from mmpose_surgical.priors.prompts import jittered_prompts, prompts_from_points
 from mmpose_surgical.priors.store import RecordStore
+
+PROMPTING = ('jitter', 'jitter_px')
+"""Entries of a config's ``prior`` that are about prompts, not about the backend."""
+
+JITTER_PX = 4.0
+"""About how far coarse points of a trained network lie off, in pixels of a picture 640 wide."""
+
+
+def jitter_of(cfg: Config) -> dict[str, float]:
+    """Number and spread of jittered sets of prompts, for fingerprints."""
+    count = int(cfg.prior.get('jitter') or 0)
+    if count < 0:
+        raise UserError(f'prior.jitter is {count}', fix='use 0 or more')
+    return dict(count=count, px=float(cfg.prior.get('jitter_px', JITTER_PX))) if count else {}
 
 
 def backend_of(cfg: Config) -> MaskPriorBackend:
     """The prior backend of a config with a resolved prior; imports what the config's ``custom_imports`` register."""
     import_modules_from_strings(**cfg.custom_imports)
-    return build_backend({key: value for key, value in cfg.prior.items() if value != ''})
+    return build_backend({key: value for key, value in cfg.prior.items() if value != '' and key not in PROMPTING})
 
 
 def describe_prior(cfg: Config) -> dict[str, Any]:
@@ -63,18 +78,29 @@ def active_mask(frame: Frame) -> np.ndarray | None:
     return np.any(masks, axis=0) if masks and all(mask is not None for mask in masks) else None
 
 
-def make_store(artifact: Artifact, cfg: Config, predictions: Path, thresholds: dict[str, float], frames: list[Frame],
-               root: Path, progress: Progress, batch_size: int = 8) -> tuple[PriorSummary, PriorReport]:
-    """Make the priors of these frames that the store lacks; the summary is on these, the report on all of them."""
-    backend = backend_of(cfg)
-    coarse = RecordStore(predictions)
+def prior_jobs(cfg: Config, predictions: Path, thresholds: dict[str, float], frames: list[Frame],
+               root: Path) -> list[PriorJob]:
+    """Prompts of frames from their coarse predictions, with ``cfg.prior.jitter`` jittered sets of each."""
+    coarse, jitter = RecordStore(predictions), jitter_of(cfg)
     jobs = []
     for frame in frames:
         arrays, _ = coarse.get(frame.image_id)
-        points, labels = prompts_from_points(arrays['keypoints'], arrays['scores'], thresholds,
-                                             (frame.width, frame.height))
+        size = (frame.width, frame.height)
+        points, labels = prompts_from_points(arrays['keypoints'], arrays['scores'], thresholds, size)
+        jittered = jittered_prompts(points, size, frame.image_id, jitter['count'], jitter['px']) if jitter else ()
         jobs.append(PriorJob(frame.image_id, partial(load_prior_frame, frame, root), points, labels,
-                             partial(instance_masks, frame), partial(active_mask, frame)))
-    made_from = dict(backend=backend.fingerprint, made_from=artifact.fingerprint)
-    with RecordStore(artifact.folder, made_from, mode='a') as store:
-        return make_priors(jobs, backend, store, batch_size, progress), report_priors(jobs, store)
+                             partial(instance_masks, frame), partial(active_mask, frame), jittered))
+    return jobs
+
+
+def open_prior_store(artifact: Artifact, backend: MaskPriorBackend) -> RecordStore:
+    """The store of an artifact, for appending."""
+    return RecordStore(artifact.folder, dict(backend=backend.fingerprint, made_from=artifact.fingerprint), mode='a')
+
+
+def make_store(artifact: Artifact, cfg: Config, jobs: list[PriorJob],
+               progress: Progress) -> tuple[PriorSummary, PriorReport]:
+    """Make the priors that the store lacks; the summary is on these, the report on all of them."""
+    backend = backend_of(cfg)
+    with open_prior_store(artifact, backend) as store:
+        return make_priors(jobs, backend, store, backend.batch_size, progress), report_priors(jobs, store)

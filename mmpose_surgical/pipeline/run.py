@@ -53,6 +53,11 @@ def train_command(args: argparse.Namespace) -> int:
 
 def plan_of(cfg: Config, annotations: Annotations, rebuild: bool = False) -> Plan:
     """The plan of a config, with its opening lines; resolves the prior on the way."""
+    return build_plan(cfg, annotations, rebuild, opening_lines(cfg, annotations))
+
+
+def opening_lines(cfg: Config, annotations: Annotations) -> list[str]:
+    """What a plan stands on: prior, data, weights. Resolves the prior of the config."""
     heading = [f'data: {cfg.data_root}' + (' (synthetic)' if annotations.synthetic else ''),
                count_line(annotations), weights_line(cfg)]
     if cfg.get('coarse'):
@@ -60,7 +65,7 @@ def plan_of(cfg: Config, annotations: Annotations, rebuild: bool = False) -> Pla
         if uses_prior(cfg):
             cfg.prior = resolve_prior(cfg.prior, annotations)
         heading.insert(0, prior_line(cfg.prior if uses_prior(cfg) else None, asked))
-    return build_plan(cfg, annotations, rebuild, heading)
+    return heading
 
 
 def merge_flags(cfg: Config, args: argparse.Namespace) -> None:

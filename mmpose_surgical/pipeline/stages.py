@@ -207,6 +207,7 @@ class PriorStage:
         thresholds: Prompt thresholds per landmark, read when the stage starts.
         frames: The frames that need a prior.
         root: Folder of the data set.
+        chosen: Those that this call is to make; ``None``: all. The store is complete when all have one.
     """
     title: str
     artifact: Artifact
@@ -215,6 +216,7 @@ class PriorStage:
     thresholds: Callable[[], dict[str, float]]
     frames: list[Frame]
     root: Path
+    chosen: list[Frame] | None = None
 
     @property
     def note(self) -> str:
@@ -228,18 +230,23 @@ class PriorStage:
     def run(self, progress: Progress) -> None:
         from mmengine.dist import all_gather_object, get_dist_info
 
-        from mmpose_surgical.pipeline.prompting import make_store
-        from mmpose_surgical.priors.maker import PriorReport, PriorSummary
+        from mmpose_surgical.pipeline.prompting import backend_of, make_store, open_prior_store, prior_jobs
+        from mmpose_surgical.priors.maker import PriorReport, PriorSummary, is_made, report_priors
         rank, world = get_dist_info()
         if rank == 0:
             self.artifact.begin()
         wait_for_all()
-        made = make_store(self.artifact, self.cfg, self.predictions, self.thresholds(),
-                          self.frames[rank::world], self.root, progress)
-        summaries, reports = zip(*all_gather_object(made))
+        jobs = prior_jobs(self.cfg, self.predictions, self.thresholds(), self.frames, self.root)
+        wanted = None if self.chosen is None else {frame.image_id for frame in self.chosen}
+        chosen = [job for job in jobs if wanted is None or job.image_id in wanted]
+        summaries, reports = zip(*all_gather_object(make_store(self.artifact, self.cfg, chosen[rank::world], progress)))
+        summary, report = sum(summaries, PriorSummary()), sum(reports, PriorReport())
         if rank == 0:
-            total = sum(reports, PriorReport())
-            self.artifact.finish(shards_of(self.artifact.folder), line=total.line(),
-                                 summary=asdict(sum(summaries, PriorSummary())),
-                                 report=dict(asdict(total), mean_iou=total.mean_iou))
+            with open_prior_store(self.artifact, backend_of(self.cfg)) as store:
+                complete = all(is_made(job, store) for job in jobs)
+                if wanted is not None and complete:
+                    report = report_priors(jobs, store)
+            if complete:
+                self.artifact.finish(shards_of(self.artifact.folder), line=report.line(), summary=asdict(summary),
+                                     report=dict(asdict(report), mean_iou=report.mean_iou))
         wait_for_all()

@@ -83,7 +83,8 @@ def trained_prior(cfg: Config, checkpoint: Path) -> dict[str, Any]:
     prior = dict(cfg.prior)
     if prior['backend'] == 'auto':
         prior.update(facts_of(checkpoint.parent)['prior_config'])
-    return prior
+    # Jittered prompts are for training alone.
+    return {key: value for key, value in prior.items() if key != 'jitter'}
 
 
 def prior_plan(cfg: Config, annotations: Annotations, split: str, checkpoint: Path, folder: Path) -> Plan:

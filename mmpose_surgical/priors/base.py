@@ -142,6 +142,8 @@ class MaskPriorBackend(ABC):
     stand_in: ClassVar[bool] = False
     """True for what merely takes the place of a real segmenter; every output names it."""
     reads_instance_masks: ClassVar[bool] = False
+    batch_size: int = 8
+    """Pictures that are embedded together when a store is filled."""
 
     def __init__(self, long_side: int = 192, max_share: float = 0.3) -> None:
         if long_side < 8:

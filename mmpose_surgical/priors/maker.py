@@ -22,6 +22,7 @@ class PriorJob:
         labels: (P,).
         instances: Gives the bool (H, W) masks of all instances, acting or not, for the report alone.
         truth: Gives the bool (H, W) mask of the acting tools, for the report alone: no backend sees it.
+        jittered: More sets of P points, see :func:`~mmpose_surgical.priors.prompts.jittered_prompts`.
     """
     image_id: int
     load: Callable[[], PriorFrame]
@@ -29,6 +30,7 @@ class PriorJob:
     labels: np.ndarray
     instances: Callable[[], Sequence[np.ndarray]] | None = None
     truth: Callable[[], np.ndarray | None] | None = None
+    jittered: Sequence[np.ndarray] = ()
 
 
 @dataclass
@@ -88,6 +90,17 @@ def prompt_note(points_xy: np.ndarray, labels: np.ndarray) -> str:
     return hashlib.sha256(parts).hexdigest()[:16]
 
 
+def variant_id(image_id: int, variant: int) -> int | str:
+    """Id in a store of a picture's prior: of its own prompts (variant 0), or of a jittered set (1, 2, ...)."""
+    return f'{image_id}/{variant}' if variant else image_id
+
+
+def is_made(job: PriorJob, store: RecordStore) -> bool:
+    """Whether a store has the priors of all sets of prompts of a picture, as they are now."""
+    return all(store.note(variant_id(job.image_id, k)) == prompt_note(points, job.labels)
+               for k, points in enumerate((job.points_xy, *job.jittered)))
+
+
 def make_priors(jobs: Iterable[PriorJob], backend: MaskPriorBackend, store: RecordStore, batch_size: int = 1,
                 progress: Callable[[int, int], None] | None = None) -> PriorSummary:
     """Make the priors that the store lacks, and those whose prompts have changed.
@@ -107,7 +120,7 @@ def make_priors(jobs: Iterable[PriorJob], backend: MaskPriorBackend, store: Reco
         The summary of this call.
     """
     jobs = list(jobs)
-    pending = [job for job in jobs if store.note(job.image_id) != prompt_note(job.points_xy, job.labels)]
+    pending = [job for job in jobs if not is_made(job, store)]
     summary = PriorSummary(total=len(jobs), done=len(jobs) - len(pending))
     finished = summary.done
     if progress is not None:
@@ -124,53 +137,57 @@ def make_priors(jobs: Iterable[PriorJob], backend: MaskPriorBackend, store: Reco
 def _make_batch(jobs: Sequence[PriorJob], backend: MaskPriorBackend, store: RecordStore) -> PriorSummary:
     summary = PriorSummary()
     frames = [job.load() for job in jobs]
-    points = [round_prompts(job.points_xy) for job in jobs]
-    keys = [content_key(backend.frame_digest(frame), p, job.labels, backend.fingerprint)
-            for job, frame, p in zip(jobs, frames, points, strict=True)]
+    digests = [backend.frame_digest(frame) for frame in frames]
+    # (picture, variant, prompts, key) of every set of prompts; a picture is embedded once for all of its sets.
+    items = [(i, k, round_prompts(points)) for i, job in enumerate(jobs)
+             for k, points in enumerate((job.points_xy, *job.jittered))]
+    keys = [content_key(digests[i], points, jobs[i].labels, backend.fingerprint) for i, _, points in items]
 
     # Two pictures of one batch may have the same key; the backend is asked once.
-    asked = {key: i for i, key in enumerate(keys) if len(points[i]) and not store.has_value(key)}
+    asked = {key: n for n, key in enumerate(keys) if len(items[n][2]) and not store.has_value(key)}
     chosen = sorted(asked.values())
+    pictures = sorted({items[n][0] for n in chosen})
     if chosen:
-        embeddings = backend.embed_batch([backend.visible_part(frames[i]) for i in chosen])
-        priors = backend.predict_batch(embeddings, [points[i] for i in chosen],
-                                       [jobs[i].labels for i in chosen])
-    else:
-        priors = []
-    made = dict(zip(chosen, priors, strict=True))
-
-    for i, (frame, key) in enumerate(zip(frames, keys, strict=True)):
-        if i in made:
-            summary.made += 1
-            store.put(key, *made[i].to_record())
-        elif not len(points[i]):
+        embedded = backend.embed_batch([backend.visible_part(frames[i]) for i in pictures])
+        embeddings = dict(zip(pictures, embedded, strict=True))
+        priors = backend.predict_batch([embeddings[items[n][0]] for n in chosen], [items[n][2] for n in chosen],
+                                       [jobs[items[n][0]].labels for n in chosen])
+        for n, prior in zip(chosen, priors, strict=True):
+            store.put(keys[n], *prior.to_record())
+    own = {i: key for (i, k, _), key in zip(items, keys, strict=True) if k == 0}
+    for i, job in enumerate(jobs):
+        if not len(job.points_xy):
             summary.unprompted += 1
-            store.put(key, *backend.no_prior(frame.size).to_record())
+            store.put(own[i], *backend.no_prior(frames[i].size).to_record())
+        elif i in pictures:
+            summary.made += 1
         else:
             summary.reused += 1
     # Links after all values: a picture of this batch may use the value of another.
-    for job, key in zip(jobs, keys, strict=True):
-        store.link(job.image_id, key, prompt_note(job.points_xy, job.labels))
+    for (i, k, points), key in zip(items, keys, strict=True):
+        store.link(variant_id(jobs[i].image_id, k), key, prompt_note(points, jobs[i].labels))
     return summary
 
 
-def report_priors(jobs: Iterable[PriorJob], store: RecordStore) -> PriorReport:
-    """Compare all priors of these jobs with what the annotations know, whichever call made them."""
-    report = PriorReport()
-    for job in jobs:
-        prior = MaskPrior.from_record(*store.get(job.image_id))
-        report.pictures += 1
-        report.unprompted += not len(prior.points_xy)
-        report.failed += bool(len(prior.points_xy)) and not prior.valid
-        instances = job.instances() if job.instances is not None and len(prior.points_xy) else ()
-        if len(instances):
-            report.with_instances += 1
-            report.straddling += straddles(prior.points_xy, instances)
-        truth = job.truth() if job.truth is not None else None
-        if truth is not None:
-            report.with_truth += 1
-            report.iou_sum += mask_iou(prior, truth)
+def assess_prior(job: PriorJob, store: RecordStore) -> PriorReport:
+    """Compare the prior of one picture, of its own prompts, with what the annotations know."""
+    prior = MaskPrior.from_record(*store.get(job.image_id))
+    prompted = bool(len(prior.points_xy))
+    report = PriorReport(pictures=1, unprompted=not prompted, failed=prompted and not prior.valid)
+    instances = job.instances() if job.instances is not None and prompted else ()
+    if len(instances):
+        report.with_instances = 1
+        report.straddling = int(straddles(prior.points_xy, instances))
+    truth = job.truth() if job.truth is not None else None
+    if truth is not None:
+        report.with_truth = 1
+        report.iou_sum = mask_iou(prior, truth)
     return report
+
+
+def report_priors(jobs: Iterable[PriorJob], store: RecordStore) -> PriorReport:
+    """The sum over all priors of these jobs, whichever call made them."""
+    return sum((assess_prior(job, store) for job in jobs), PriorReport())
 
 
 def mask_iou(prior: MaskPrior, truth: np.ndarray) -> float:

@@ -40,6 +40,27 @@ def prompts_from_points(keypoints: np.ndarray, scores: np.ndarray, thresholds: M
     return points, np.ones(len(points), np.int64)
 
 
+def jittered_prompts(points_xy: np.ndarray, size: tuple[int, int], image_id: int, count: int,
+                     sigma: float) -> list[np.ndarray]:
+    """Sets of prompts moved by Gaussian noise, so that a refiner meets priors of prompts that are a little off.
+
+    Args:
+        points_xy: (P, 2), pixels of the original picture.
+        size: Its width and height.
+        image_id: Seeds the noise together with the number of the set: equal in every process and run.
+        count: Number of sets.
+        sigma: Standard deviation in pixels of a picture 640 wide.
+
+    Returns:
+        ``count`` sets, float32 (P, 2) on the 1/8 px grid and inside the picture; none where there is no prompt.
+    """
+    if not len(points_xy):
+        return []
+    limit, scale = np.array(size, np.float32) - 1, sigma * size[0] / 640
+    return [np.clip(round_prompts(points_xy + scale * np.random.default_rng([abs(image_id), k]).normal(
+        size=np.shape(points_xy))), 0, limit).astype(np.float32) for k in range(1, count + 1)]
+
+
 def distances_to_masks(points_xy: np.ndarray, masks: Sequence[np.ndarray]) -> np.ndarray:
     """Distance in px from each point to each mask: float32 (P, M); 0 inside, infinite for an empty mask.
 

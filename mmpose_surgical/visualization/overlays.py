@@ -61,7 +61,7 @@ def draw_overlay(picture: np.ndarray, frame: Frame, points: Predictions, prior: 
     caption = f'{frame.video.name} #{frame.frame_id}   {", ".join(actions)}'
     if prior_name:
         caption += f'   prior: {prior_name}' + ('' if prior is not None and prior.valid else ' (none)')
-    return np.vstack([canvas, _caption(width, unit, [caption, _LEGEND])])
+    return np.vstack([canvas, caption_bar(width, unit, [caption, _LEGEND])])
 
 
 def draw_truth(picture: np.ndarray, frame: Frame) -> np.ndarray:
@@ -82,7 +82,7 @@ def draw_truth(picture: np.ndarray, frame: Frame) -> np.ndarray:
     return canvas
 
 
-def _caption(width: int, unit: float, lines: list[str]) -> np.ndarray:
+def caption_bar(width: int, unit: float, lines: list[str]) -> np.ndarray:
     step = round(19 * unit)
     bar = np.full((step * len(lines) + round(8 * unit), width, 3), 24, np.uint8)
     for row, line in enumerate(lines, 1):
@@ -121,13 +121,13 @@ def draw_overlays(frames: Sequence[Frame], predictions: Predictions, score_thr: 
         prior = MaskPrior.from_record(*store.get(frame.image_id)) if store is not None else None
         drawn = draw_overlay(picture, frame, kept.select(kept.image_id == frame.image_id), prior, prior_name)
         out = folder / f'{frame.video.name}_{frame.frame_id:06d}_{frame.image_id}.jpg'.replace('/', '_')
-        write_atomically(out, lambda temporary, image=drawn: _write_picture(temporary, image))
+        write_atomically(out, lambda temporary, image=drawn: write_picture(temporary, image))
         written.append(out)
         pictures.append(drawn)
     if pictures:
         sheet = contact_sheet(pictures[:12])
         written.append(folder / 'sheet.jpg')
-        write_atomically(written[-1], lambda temporary: _write_picture(temporary, sheet))
+        write_atomically(written[-1], lambda temporary: write_picture(temporary, sheet))
     write_json(folder / WRITTEN, [path.name for path in written])
     return written
 
@@ -140,7 +140,7 @@ def _remove_earlier(folder: Path) -> None:
             (folder / Path(name).name).unlink(missing_ok=True)
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
+def write_picture(path: Path, picture: np.ndarray) -> None:
     if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 92]):
         raise UserError('picture cannot be written', path, 'check the disk and the permissions')
 

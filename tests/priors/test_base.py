@@ -145,7 +145,7 @@ def test_build_by_name() -> None:
 
 
 @pytest.mark.parametrize(('cfg', 'message'), [
-    (dict(backend='sam9'), 'no prior backend "sam9".*grabcut, simulated'),
+    (dict(backend='sam9'), 'no prior backend "sam9".*grabcut.*simulated'),
     (dict(), 'no prior backend "None"'),
     (dict(backend='auto'), 'auto was not resolved'),
     (dict(backend='grabcut', lightnes=0.1), 'no option lightnes.*lightness'),
@@ -162,3 +162,14 @@ def test_signed_distance() -> None:
     np.testing.assert_allclose(signed_distance(mask)[2], [-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5], atol=0.01)
     assert (signed_distance(np.zeros((3, 3), bool)) == -6).all()
     assert (signed_distance(np.ones((3, 3), bool)) == 6).all()
+
+
+def test_stand_ins_are_named_alike_everywhere(plugin) -> None:
+    from mmpose.registry import TASK_UTILS
+
+    from mmpose_surgical.pipeline.config import STAND_INS
+    from mmpose_surgical.priors.base import MaskPriorBackend
+    backends = [cls for cls in TASK_UTILS.module_dict.values()
+                if isinstance(cls, type) and issubclass(cls, MaskPriorBackend) and cls.__module__.startswith('mmpose_')]
+    assert {cls.name for cls in backends if cls.stand_in} == set(STAND_INS)
+    assert {cls.name for cls in backends} == {'sam3', 'sam2', 'grabcut', 'simulated'}

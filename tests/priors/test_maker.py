@@ -1,4 +1,5 @@
 """Filling a store: skipping, resuming, sharing, counting."""
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -6,7 +7,16 @@ import numpy as np
 import pytest
 
 from mmpose_surgical.priors.base import MaskPrior, MaskPriorBackend, PriorFrame
-from mmpose_surgical.priors.maker import PriorJob, PriorReport, PriorSummary, make_priors, mask_iou, report_priors
+from mmpose_surgical.priors.maker import (
+    PriorJob,
+    PriorReport,
+    PriorSummary,
+    is_made,
+    make_priors,
+    mask_iou,
+    report_priors,
+    variant_id,
+)
 from mmpose_surgical.priors.store import RecordStore
 
 ONE = np.ones(1, np.int64)
@@ -157,3 +167,17 @@ def test_mask_iou_by_hand() -> None:
     truth = np.zeros((8, 16), bool)
     truth[:4, :16] = True
     assert mask_iou(prior, truth) == 0.5
+
+
+def test_jittered_prompts_are_segmented_from_one_embedding(tmp_path: Path) -> None:
+    backend = Square()
+    moved = (np.array([[11., 12.]]), np.array([[14., 12.]]))
+    jobs = [dataclasses.replace(job(1), jittered=moved), job(2, [])]
+    summary = make_priors(jobs, backend, open_store(tmp_path, backend), 2)
+    assert (summary.made, summary.unprompted, backend.embedded, backend.prompted) == (1, 1, [1], 3)
+    store = RecordStore(tmp_path)
+    prompts = [store.get(variant_id(1, k))[0]['points_xy'].tolist() for k in (0, 1, 2)]
+    assert prompts == [[[10, 12]], [[11, 12]], [[14, 12]]] and len(store) == 4
+    assert make_priors(jobs, backend, open_store(tmp_path, backend)).done == 2
+    fewer = [dataclasses.replace(jobs[0], jittered=moved[:1]), jobs[1]]
+    assert all(is_made(one, store) for one in fewer)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmpose_surgical.priors.prompts import prompts_from_points, round_prompts, straddles
+from mmpose_surgical.priors.prompts import jittered_prompts, prompts_from_points, round_prompts, straddles
 
 SIZE = (640, 480)
 POINTS = np.array([[100.3, 50.06], [120.0, 60.0], [200.0, 90.0]])
@@ -70,3 +70,21 @@ def test_straddling_does_not_depend_on_the_order_of_touching_tools() -> None:
     assert not straddles(seam, [left, right])
     assert not straddles(seam, [right, left])
     assert straddles(np.array([[30.0, 5.0], [10.0, 5.0]]), [right, left])
+
+
+@given(values=st.lists(st.tuples(st.floats(0, 639), st.floats(0, 479)), min_size=0, max_size=3),
+       image_id=st.integers(-5, 5), count=st.integers(0, 4))
+def test_jitter_is_equal_everywhere_and_stays_inside(values, image_id: int, count: int) -> None:
+    points = np.array(values, float).reshape(-1, 2)
+    sets = jittered_prompts(points, (640, 480), image_id, count, 4.)
+    assert len(sets) == (count if len(points) else 0)
+    for one, again in zip(sets, jittered_prompts(points, (640, 480), image_id, count, 4.), strict=True):
+        np.testing.assert_array_equal(one, again)
+        np.testing.assert_array_equal(one * 8, np.rint(one * 8))
+        assert one.shape == points.shape and (one >= 0).all() and (one <= [639, 479]).all()
+
+
+def test_jitter_has_the_spread_that_was_asked_for() -> None:
+    point = np.array([[1000., 500.]])
+    moved = np.concatenate([jittered_prompts(point, (1280, 960), i, 4, 4.) for i in range(500)]) - point
+    assert moved.std() == pytest.approx(8, rel=0.05) and abs(moved.mean()) < 0.5  # 4 px of 640 are 8 of 1280

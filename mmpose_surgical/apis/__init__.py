@@ -1,0 +1,1 @@
+"""What runs on pictures outside of any data set."""

@@ -1,0 +1,48 @@
+"""A mask prior for one picture at hand: the backend of the stores, live."""
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import mmpose_surgical.plugin  # noqa: F401  (registers the backends)
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.priors.base import MaskPrior, PriorFrame, build_backend
+from mmpose_surgical.priors.prompts import prompts_from_points
+
+
+class LiveMaskPrior:
+    """M^c of single pictures (paper, section 2.2), equal to what a store of the same backend holds for them.
+
+    Args:
+        prior: As in a config: ``dict(backend='sam3', checkpoint=PATH, ...)``.
+        thresholds: Least score of a prompt for ``tip`` and ``anchor`` (``prompt_thresholds.json`` of a run).
+
+    Raises:
+        UserError: There is no such backend, or it lacks weights.
+    """
+
+    def __init__(self, prior: Mapping[str, Any], thresholds: Mapping[str, float]) -> None:
+        self.backend = build_backend({key: value for key, value in prior.items() if value != ''})
+        self.thresholds = dict(thresholds)
+
+    def __call__(self, picture: np.ndarray, keypoints: np.ndarray, scores: np.ndarray,
+                 image_id: int | None = None) -> MaskPrior:
+        """Segment the tool under coarse points.
+
+        Args:
+            picture: BGR uint8 (H, W, 3).
+            keypoints: (3, 2) in the slots tip1, tip2, anchor; pixels of the picture.
+            scores: (3,).
+            image_id: Its id, where it has one.
+
+        Returns:
+            The prior; not valid where no point is sure enough.
+
+        Raises:
+            UserError: The picture is of another kind.
+        """
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise UserError(f'the picture is {picture.dtype} of shape {picture.shape}, not uint8 (height, width, 3)',
+                            fix='convert it, e.g. with cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)')
+        frame = PriorFrame(np.ascontiguousarray(picture[..., ::-1]), image_id)
+        return self.backend.prior(frame, *prompts_from_points(keypoints, scores, self.thresholds, frame.size))

@@ -1,0 +1,59 @@
+"""SAM 3 and SAM 2.1: are there weights, of which kind, do they run, and what do they need?"""
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from mmpose_surgical.doctor.finding import Finding
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.priors.weights import VARIABLES, find_weights, how_to_get, named_checkpoint
+
+_PURPOSES = dict(sam3='the prior of the paper', sam2='its open alternative')
+
+
+def check_sam(backend: str) -> Finding:
+    """Look for the weights that the environment names, and segment one picture with them."""
+    name = VARIABLES[backend]
+    if not named_checkpoint(backend, None):
+        return Finding(name, None, f'unset ({_PURPOSES[backend]})', how_to_get(backend))
+    try:
+        weights = find_weights(backend, None)
+        told = f'{weights.path} ({weights.kind}), {_size(weights.path)}'
+        return Finding(name, True, f'{told}; {dry_run(backend)}')
+    except UserError as error:
+        return Finding(name, False, error.what + (f' ({error.where})' if error.where else ''), error.fix or '')
+
+
+def _size(path: Path) -> str:
+    files = [path] if path.is_file() else path.glob('*.safetensors')
+    return f'{sum(file.stat().st_size for file in files) / 1e9:.2f} GB'
+
+
+def dry_run(backend: str) -> str:
+    """Segment one grey picture by two points; time and memory, in words.
+
+    Raises:
+        UserError: It does not run.
+    """
+    import numpy as np
+    import torch
+
+    import mmpose_surgical.plugin  # noqa: F401  (registers the backends)
+    from mmpose_surgical.priors.base import PriorFrame, build_backend
+    built = build_backend(dict(backend=backend))
+    frame = PriorFrame(np.full((480, 640, 3), 128, np.uint8))
+    built.model  # noqa: B018  (loading is not timed)
+    start = time.monotonic()
+    embedding = built.embed(frame)
+    encoded = time.monotonic()
+    built.predict(embedding, np.array([[200., 200.], [300., 250.]], np.float32), np.ones(2, np.int64))
+    decoded = time.monotonic()
+    if torch.cuda.is_available():
+        memory = f'{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB on {torch.cuda.get_device_name()}'
+    else:
+        import resource
+        # Linux counts in KiB, macOS in bytes.
+        unit = 2**30 if sys.platform == 'darwin' else 2**20
+        memory = f'{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.1f} GiB on the CPU'
+    return f'one picture: encoder {encoded - start:.2f} s, decoder {decoded - encoded:.2f} s, {memory}'
