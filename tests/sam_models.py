@@ -61,11 +61,14 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     """Weights at which every part matters: nothing is zero, and no layer drowns the next."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
+        for name, buffer in model.named_buffers():
+            if name.endswith(('positional_embedding', 'gaussian_matrix')):  # drawn at random by the models themselves
+                buffer.copy_(torch.randn(buffer.shape, generator=generator))
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.ndim > 1:
                 fan_in = parameter[0].numel() if parameter.ndim > 2 or 'proj' in name or 'weight' in name else 1
-                parameter.copy_(noise * min(1.0, 1.6 / fan_in**0.5))
+                parameter.copy_(noise * min(1.0, 1 / fan_in**0.5))
             elif name.endswith('weight'):
                 parameter.copy_(1 + 0.1 * noise)
             else:

@@ -182,5 +182,7 @@ def prior_line(prior: dict | None, asked: str = '') -> str:
         why.append('named in the config')
     elif name in STAND_INS:
         why.append('SAM3_CHECKPOINT is unset; synthetic data')
+    elif name == 'sam2':
+        why.append('SAM3_CHECKPOINT is unset')
     return f'prior: {name}' + (f' {prior["checkpoint"]}' if prior.get('checkpoint') else '') + (
         f' ({": ".join(why)})' if why else '')
