@@ -1,4 +1,5 @@
 """Reading pictures, one way for data set, priors and overlays (no torch in here)."""
+import re
 from pathlib import Path
 
 import cv2
@@ -23,8 +24,21 @@ def read_picture(path: str | Path) -> np.ndarray:
     return picture
 
 
+# Not a stuffed byte, a fill byte, or a restart within a scan.
+_MARKER = re.compile(rb'\xff([^\x00\xff\xd0-\xd7])')
+
+
 def _is_cut_off(content: bytes) -> bool:
-    """Whether a JPEG lacks its end. OpenCV fills what is missing with grey and only warns."""
-    is_jpeg = content.startswith(b'\xff\xd8')
-    # End of image, behind the last start of scan: a thumbnail in the header has both marks too.
-    return is_jpeg and content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')
+    """Whether a JPEG lacks its end mark. OpenCV fills what is missing with grey and only warns.
+
+    Segments are walked over by their lengths: a thumbnail in the header has an end mark too, and anything may follow
+    the picture's own.
+    """
+    if not content.startswith(b'\xff\xd8'):
+        return False
+    at = 2
+    while marker := _MARKER.search(content, at):
+        if marker[1] == b'\xd9':
+            return False
+        at = marker.end() + int.from_bytes(content[marker.end():marker.end() + 2], 'big')
+    return True

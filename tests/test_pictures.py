@@ -37,3 +37,18 @@ def test_a_jpeg_with_bytes_behind_its_end_is_whole(tmp_path: Path) -> None:
     cv2.imwrite(str(path), PICTURE)
     path.write_bytes(path.read_bytes() + b'camera notes')
     assert read_picture(path).shape == (40, 60, 3)
+
+
+def test_marks_of_other_pictures_do_not_count(tmp_path: Path) -> None:
+    """Behind the end may stand the start of another scan (motion photos), in the header a whole thumbnail."""
+    path = tmp_path / 'a.jpg'
+    cv2.imwrite(str(path), PICTURE, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 2])
+    whole = path.read_bytes()
+    assert whole.count(b'\xff\xda') > 1  # several scans
+    thumbnail = b'\xff\xe1' + (len(whole) + 2).to_bytes(2, 'big') + whole
+    for content in (whole + b'\xff\xda and no end', whole[:2] + thumbnail + whole[2:]):
+        path.write_bytes(content)
+        assert read_picture(path).shape == (40, 60, 3)
+    path.write_bytes(whole[:2] + thumbnail + whole[2:-40])
+    with pytest.raises(UserError, match='truncated'):
+        read_picture(path)

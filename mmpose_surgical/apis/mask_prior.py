@@ -11,7 +11,9 @@ from mmpose_surgical.priors.prompts import prompts_from_points
 
 
 class LiveMaskPrior:
-    """M^c of single pictures (paper, section 2.2), equal to what a store of the same backend holds for them.
+    """M^c of single pictures (paper, section 2.2): what a store of the same backend holds for them.
+
+    On the same kind of device, and at ``batch_size=1`` there, equal to the bit.
 
     Args:
         prior: As in a config: ``dict(backend='sam3', checkpoint=PATH, ...)``.
@@ -22,7 +24,7 @@ class LiveMaskPrior:
     """
 
     def __init__(self, prior: Mapping[str, Any], thresholds: Mapping[str, float]) -> None:
-        self.backend = build_backend({key: value for key, value in prior.items() if value != ''})
+        self.backend = build_backend(prior)
         self.thresholds = dict(thresholds)
 
     def __call__(self, picture: np.ndarray, keypoints: np.ndarray, scores: np.ndarray,

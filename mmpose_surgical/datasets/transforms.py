@@ -143,9 +143,10 @@ class LoadMaskPrior(BaseTransform):
             results['prior_valid'] = 0.
             return results
         variant = int(np.random.randint(self.jitter + 1)) if self.jitter else 0
-        stored = variant_id(results['img_id'], variant)
+        prior = MaskPrior.from_record(*self.priors.get(results['img_id']))
         # A picture without prompts has no jittered ones.
-        prior = MaskPrior.from_record(*self.priors.get(stored if self.priors.has(stored) else results['img_id']))
+        if variant and len(prior.points_xy):
+            prior = MaskPrior.from_record(*self.priors.get(variant_id(results['img_id'], variant)))
         probability = prior.probability()
         grid = grid_matrix(probability.shape[::-1], (width, height))
         results['prior_mask'] = self._warp(probability, picture_to_heatmap @ grid)[None]

@@ -35,10 +35,11 @@ def check_environment() -> list[Finding]:
     """Everything that the tools need or can use, in the order in which it should be mended."""
     findings = [_python(), *(_package(name) for name in VERSIONS), _xtcocotools()]
     # What is missing was already named; loading would only say so again, in other words.
-    if all(finding.ok for finding in findings):
+    complete = all(finding.ok for finding in findings)
+    if complete:
         findings.append(_plugin())
     findings += [_optional(name) for name in OPTIONAL]
-    findings += [check_sam(backend) for backend in VARIABLES]
+    findings += [check_sam(backend, run=complete and findings[-len(OPTIONAL) - 1].ok) for backend in VARIABLES]
     return [*findings, _pretrained(), _data()]
 
 

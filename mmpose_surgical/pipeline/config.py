@@ -140,8 +140,7 @@ def resolve_prior(prior: dict, annotations: Annotations) -> dict:
 
     Returns:
         The same with ``backend`` and ``checkpoint`` decided. ``auto`` takes SAM 3 where ``checkpoint`` or
-        ``SAM3_CHECKPOINT`` names weights, else SAM 2.1 where ``SAM2_CHECKPOINT`` does, else, on synthetic data alone,
-        ``simulated``.
+        ``SAM3_CHECKPOINT`` names weights, else, on synthetic data alone, ``simulated``.
 
     Raises:
         UserError: ``auto`` finds neither weights nor synthetic data, ``simulated`` meets other pictures, or the named
@@ -152,13 +151,11 @@ def resolve_prior(prior: dict, annotations: Annotations) -> dict:
     if resolved['backend'] == 'auto':
         if named_checkpoint('sam3', named):
             resolved['backend'] = 'sam3'
-        elif named_checkpoint('sam2', None):
-            resolved['backend'] = 'sam2'
         elif annotations.synthetic:
             resolved['backend'] = 'simulated'
         else:
-            raise UserError('no prior backend: there are no SAM weights, and this data is not synthetic, so that no '
-                            'stand-in is taken', annotations.path, how_to_get('sam3'))
+            raise UserError('no prior backend: no SAM 3 weights are named, and nothing takes their place by itself on '
+                            'data that is not synthetic', annotations.path, how_to_get('sam3'))
     if resolved['backend'] == 'simulated' and not annotations.synthetic:
         raise UserError('the "simulated" prior reads the renderer\'s masks and exists for synthetic data only',
                         annotations.path, how_to_get('sam3'))
@@ -182,7 +179,5 @@ def prior_line(prior: dict | None, asked: str = '') -> str:
         why.append('named in the config')
     elif name in STAND_INS:
         why.append('SAM3_CHECKPOINT is unset; synthetic data')
-    elif name == 'sam2':
-        why.append('SAM3_CHECKPOINT is unset')
     return f'prior: {name}' + (f' {prior["checkpoint"]}' if prior.get('checkpoint') else '') + (
         f' ({": ".join(why)})' if why else '')

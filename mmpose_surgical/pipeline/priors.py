@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.config import Config
 from rich import box
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from mmpose_surgical.datasets.annotations import Annotations, Frame, load_annotations
@@ -23,11 +24,11 @@ from mmpose_surgical.pipeline.config import load_config, uses_prior
 from mmpose_surgical.pipeline.data import ensure_data
 from mmpose_surgical.pipeline.distributed import rank_from_environment, start_processes
 from mmpose_surgical.pipeline.plan import Plan, add_coarse_stages
-from mmpose_surgical.pipeline.prompting import active_mask, backend_of, prior_jobs
+from mmpose_surgical.pipeline.prompting import active_mask, backend_of
 from mmpose_surgical.pipeline.run import opening_lines, parse_options
 from mmpose_surgical.pipeline.stages import PriorStage
 from mmpose_surgical.priors.base import MaskPrior
-from mmpose_surgical.priors.maker import PriorJob, PriorReport, assess_prior, is_made
+from mmpose_surgical.priors.maker import PriorReport, assess_prior, is_made
 from mmpose_surgical.priors.prompts import round_prompts
 from mmpose_surgical.priors.records import encode
 from mmpose_surgical.priors.store import RecordStore
@@ -53,6 +54,8 @@ def priors_command(args: argparse.Namespace) -> int:
         cfg.prior.backend = args.backend
     if args.jitter is not None:
         cfg.prior.jitter = args.jitter
+    if args.limit is not None and args.limit < 0:
+        raise UserError('a limit below 0', f'--limit {args.limit}', 'give a number, or 0 for the report alone')
     if not ensure_data(cfg, console, dry_run=args.dry_run, rank=rank):
         console.print(f'data: {cfg.data_root} is made first (synthetic, {cfg.synthetic.spec})', soft_wrap=True)
         return 0
@@ -66,10 +69,8 @@ def priors_command(args: argparse.Namespace) -> int:
         dry_run(plan, frames, console)
         return 0
     start_processes(args.launcher)
-    Plan([], plan.stages[:-1], replaced=plan.replaced).run(console)
-    stage.chosen = missing_frames(stage, frames)[:args.limit]
-    if stage.chosen:
-        Plan([], [stage]).run(console)
+    stage.chosen, stage.limit = frames, args.limit
+    plan.run(console)
     if rank == 0:
         show_report(stage, frames, console)
     return 0
@@ -98,19 +99,6 @@ def chosen_frames(annotations: Annotations, splits: str) -> list[Frame]:
     return list(found.values())
 
 
-def jobs_of(stage: PriorStage, frames: list[Frame]) -> list[PriorJob]:
-    """Prompts of frames; the coarse predictions must be there."""
-    return prior_jobs(stage.cfg, stage.predictions, stage.thresholds(), frames, stage.root)
-
-
-def missing_frames(stage: PriorStage, frames: list[Frame]) -> list[Frame]:
-    """Those frames whose priors are not made, or are of other prompts."""
-    if stage.status in (Status.MISSING, Status.STALE) or not (stage.artifact.folder / 'store.json').exists():
-        return frames
-    store = RecordStore(stage.artifact.folder)
-    return [frame for frame, job in zip(frames, jobs_of(stage, frames), strict=True) if not is_made(job, store)]
-
-
 def dry_run(plan: Plan, frames: list[Frame], console: Console) -> None:
     """Count what is missing, and time the backend on a few pictures without keeping anything."""
     stage = plan.stages[-1]
@@ -120,9 +108,9 @@ def dry_run(plan: Plan, frames: list[Frame], console: Console) -> None:
                       'come from the coarse predictions, so that time and disk can be estimated when these are there.',
                       soft_wrap=True)
         return
-    missing = missing_frames(stage, frames)
+    missing = stage.missing(stage.jobs(frames))
     console.print(f'pictures: {len(frames)}, of which {len(frames) - len(missing)} are made and {len(missing)} missing')
-    jobs = [job for job in jobs_of(stage, missing) if len(job.points_xy)][:_TIMED + 1]
+    jobs = [job for job in missing if len(job.points_xy)][:_TIMED + 1]
     if not jobs:
         return
     backend = backend_of(stage.cfg)
@@ -150,14 +138,15 @@ def _duration(seconds: float) -> str:
 def show_report(stage: PriorStage, frames: list[Frame], console: Console) -> None:
     """Print and write the quality of the priors that are there, with pictures of the worst and of a random sample."""
     store = RecordStore(stage.artifact.folder)
-    jobs = jobs_of(stage, frames)
-    made = [(frame, job) for frame, job in zip(frames, jobs, strict=True) if is_made(job, store)]
-    singles = [(frame, assess_prior(job, store)) for frame, job in made]
+    made = [(frame, job) for frame, job in zip(frames, stage.jobs(frames), strict=True) if is_made(job, store)]
+    console.print(f'made: {len(made)} of {len(frames)} pictures')
+    singles = [(frame, assess_prior(job, store))
+               for frame, job in track(made, '      quality', console=console, transient=True)]
     groups: dict[tuple[str, str], PriorReport] = defaultdict(PriorReport)
     for frame, report in singles:
         for key in (('all', ''), *_groups(frame)):
             groups[key] += report
-    console.print(report_table(groups, stage, len(frames) - len(made)))
+    console.print(report_table(groups, stage))
     folder = stage.artifact.folder / REPORT
     write_json(folder / 'report.json', dict(
         backend=backend_of(stage.cfg).fingerprint, frames=len(frames), made=len(made),
@@ -182,11 +171,10 @@ def _groups(frame: Frame) -> list[tuple[str, str]]:
     return [*(('action', name) for name in sorted(actions)), *(('tool', name) for name in sorted(tools))]
 
 
-def report_table(groups: dict[tuple[str, str], PriorReport], stage: PriorStage, left: int) -> Table:
+def report_table(groups: dict[tuple[str, str], PriorReport], stage: PriorStage) -> Table:
     """Failed, straddling and IoU of the priors, by action and by acting tool."""
     prior: dict[str, Any] = stage.cfg.prior
-    caption = f'prior: {prior["backend"]}' + (f'; {left} pictures are not made yet' if left else '')
-    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify='left')
+    table = Table(box=box.SIMPLE_HEAD, caption=f'prior: {prior["backend"]}', caption_justify='left')
     table.add_column('by')
     table.add_column('')
     for name in ('pictures', 'no prompt', 'failed %', 'straddling %', 'IoU %'):

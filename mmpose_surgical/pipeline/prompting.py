@@ -14,14 +14,10 @@ from mmpose_surgical.evaluation.predictions import Predictions
 from mmpose_surgical.landmarks import SLOTS, landmark_of
 from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.pipeline.artifacts import Artifact
-from mmpose_surgical.pipeline.stages import Progress
 from mmpose_surgical.priors.base import MaskPriorBackend, PriorFrame, build_backend
-from mmpose_surgical.priors.maker import PriorJob, PriorReport, PriorSummary, make_priors, report_priors
+from mmpose_surgical.priors.maker import PriorJob
 from mmpose_surgical.priors.prompts import jittered_prompts, prompts_from_points
 from mmpose_surgical.priors.store import RecordStore
-
-PROMPTING = ('jitter', 'jitter_px')
-"""Entries of a config's ``prior`` that are about prompts, not about the backend."""
 
 JITTER_PX = 4.0
 """About how far coarse points of a trained network lie off, in pixels of a picture 640 wide."""
@@ -29,16 +25,18 @@ JITTER_PX = 4.0
 
 def jitter_of(cfg: Config) -> dict[str, float]:
     """Number and spread of jittered sets of prompts, for fingerprints."""
-    count = int(cfg.prior.get('jitter') or 0)
-    if count < 0:
-        raise UserError(f'prior.jitter is {count}', fix='use 0 or more')
-    return dict(count=count, px=float(cfg.prior.get('jitter_px', JITTER_PX))) if count else {}
+    count, px = cfg.prior.get('jitter') or 0, cfg.prior.get('jitter_px', JITTER_PX)
+    if not isinstance(count, int) or count < 0:
+        raise UserError(f'prior.jitter is {count}', fix='use a whole number, 0 or more')
+    if not isinstance(px, int | float) or px <= 0:
+        raise UserError(f'prior.jitter_px is {px}', fix='use a number above 0: pixels of a picture 640 wide')
+    return dict(count=count, px=float(px)) if count else {}
 
 
 def backend_of(cfg: Config) -> MaskPriorBackend:
     """The prior backend of a config with a resolved prior; imports what the config's ``custom_imports`` register."""
     import_modules_from_strings(**cfg.custom_imports)
-    return build_backend({key: value for key, value in cfg.prior.items() if value != '' and key not in PROMPTING})
+    return build_backend(cfg.prior)
 
 
 def describe_prior(cfg: Config) -> dict[str, Any]:
@@ -96,11 +94,3 @@ def prior_jobs(cfg: Config, predictions: Path, thresholds: dict[str, float], fra
 def open_prior_store(artifact: Artifact, backend: MaskPriorBackend) -> RecordStore:
     """The store of an artifact, for appending."""
     return RecordStore(artifact.folder, dict(backend=backend.fingerprint, made_from=artifact.fingerprint), mode='a')
-
-
-def make_store(artifact: Artifact, cfg: Config, jobs: list[PriorJob],
-               progress: Progress) -> tuple[PriorSummary, PriorReport]:
-    """Make the priors that the store lacks; the summary is on these, the report on all of them."""
-    backend = backend_of(cfg)
-    with open_prior_store(artifact, backend) as store:
-        return make_priors(jobs, backend, store, backend.batch_size, progress), report_priors(jobs, store)

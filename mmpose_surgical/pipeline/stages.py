@@ -4,7 +4,7 @@ import gc
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,13 @@ from typing import Any
 from mmengine.config import Config
 
 from mmpose_surgical.datasets.annotations import Annotations, Frame
-from mmpose_surgical.errors import UserError
+from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.files import file_digest
 from mmpose_surgical.pipeline.artifacts import Artifact, Status
 from mmpose_surgical.pipeline.distributed import share_from_main, wait_for_all
+from mmpose_surgical.pipeline.prompting import backend_of, open_prior_store, prior_jobs
+from mmpose_surgical.priors.maker import PriorJob, PriorReport, PriorSummary, is_made, make_priors, report_priors
+from mmpose_surgical.priors.store import MANIFEST, RecordStore
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while a stage works."""
@@ -207,7 +210,8 @@ class PriorStage:
         thresholds: Prompt thresholds per landmark, read when the stage starts.
         frames: The frames that need a prior.
         root: Folder of the data set.
-        chosen: Those that this call is to make; ``None``: all. The store is complete when all have one.
+        chosen: Those that this call is to complete, record by record; ``None``: all, if the store is not complete.
+        limit: Make at most so many in this call.
     """
     title: str
     artifact: Artifact
@@ -217,36 +221,63 @@ class PriorStage:
     frames: list[Frame]
     root: Path
     chosen: list[Frame] | None = None
+    limit: int | None = None
 
     @property
     def note(self) -> str:
         """What is known of finished priors, for the plan."""
-        return f'   {self.artifact.record["facts"]["line"]}' if self.status is Status.DONE else ''
+        return f'   {self.artifact.record["facts"]["line"]}' if self.artifact.status is Status.DONE else ''
 
     @property
     def status(self) -> Status:
-        return self.artifact.status
+        status = self.artifact.status
+        # A finished store may have been damaged since, which only a look at its records shows.
+        return Status.PARTIAL if status is Status.DONE and self.chosen is not None else status
 
     def run(self, progress: Progress) -> None:
         from mmengine.dist import all_gather_object, get_dist_info
 
-        from mmpose_surgical.pipeline.prompting import backend_of, make_store, open_prior_store, prior_jobs
-        from mmpose_surgical.priors.maker import PriorReport, PriorSummary, is_made, report_priors
         rank, world = get_dist_info()
+        jobs = {job.image_id: job for job in self.jobs(self.frames)}
+        # One rank decides for all: what another one finds a moment later could differ.
+        missing, wanted, complete = share_from_main(self._outstanding(jobs.values()) if rank == 0 else None)
+        if complete:
+            return
         if rank == 0:
             self.artifact.begin()
         wait_for_all()
-        jobs = prior_jobs(self.cfg, self.predictions, self.thresholds(), self.frames, self.root)
-        wanted = None if self.chosen is None else {frame.image_id for frame in self.chosen}
-        chosen = [job for job in jobs if wanted is None or job.image_id in wanted]
-        summaries, reports = zip(*all_gather_object(make_store(self.artifact, self.cfg, chosen[rank::world], progress)))
-        summary, report = sum(summaries, PriorSummary()), sum(reports, PriorReport())
+        share = [jobs[image_id] for image_id in wanted[rank::world]]
+        backend = backend_of(self.cfg)
+        with open_prior_store(self.artifact, backend) as store:
+            made = make_priors(share, backend, store, backend.batch_size, progress)
+            if refused := [line for lines in all_gather_object(made.refused) for line in lines]:
+                raise UserError(f'{len(refused)} of {len(wanted)} pictures have no prior: {list_problems(refused)}',
+                                self.artifact.folder, 'restore them and repeat the command, which makes these alone')
+            if len(wanted) < len(missing):
+                return
+            # Of what others made nothing is read here: a common file system may show it late.
+            before = [job for image_id, job in jobs.items() if image_id not in set(missing)][rank::world]
+            report = sum(all_gather_object(report_priors([*before, *share], store)), PriorReport())
+        summary = sum(all_gather_object(made), PriorSummary(len(jobs) - len(missing), len(jobs) - len(missing)))
         if rank == 0:
-            with open_prior_store(self.artifact, backend_of(self.cfg)) as store:
-                complete = all(is_made(job, store) for job in jobs)
-                if wanted is not None and complete:
-                    report = report_priors(jobs, store)
-            if complete:
-                self.artifact.finish(shards_of(self.artifact.folder), line=report.line(), summary=asdict(summary),
-                                     report=dict(asdict(report), mean_iou=report.mean_iou))
+            self.artifact.finish(shards_of(self.artifact.folder), line=report.line(), summary=asdict(summary),
+                                 report=dict(asdict(report), mean_iou=report.mean_iou))
         wait_for_all()
+
+    def jobs(self, frames: list[Frame]) -> list[PriorJob]:
+        """Pictures and prompts of frames; the coarse predictions must be there."""
+        return prior_jobs(self.cfg, self.predictions, self.thresholds(), frames, self.root)
+
+    def missing(self, jobs: Iterable[PriorJob]) -> list[PriorJob]:
+        """Those that the store has no prior of, or one of other prompts."""
+        if self.artifact.status in (Status.MISSING, Status.STALE) or not (self.artifact.folder / MANIFEST).exists():
+            return list(jobs)
+        store = RecordStore(self.artifact.folder)
+        return [job for job in jobs if not is_made(job, store)]
+
+    def _outstanding(self, jobs: Iterable[PriorJob]) -> tuple[list[int], list[int], bool]:
+        """Pictures whose priors are not made, those of them that this call is to make, and whether all is done."""
+        missing = [job.image_id for job in self.missing(jobs)]
+        chosen = None if self.chosen is None else {frame.image_id for frame in self.chosen}
+        wanted = [image_id for image_id in missing if chosen is None or image_id in chosen][:self.limit]
+        return missing, wanted, not missing and self.artifact.status is Status.DONE

@@ -20,6 +20,8 @@ from mmpose_surgical.pipeline.plan import PROMPT_THRESHOLDS, STAGE_VERSION, Plan
 from mmpose_surgical.pipeline.prompting import backend_of
 from mmpose_surgical.pipeline.run import parse_options
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage
+from mmpose_surgical.priors.prompts import PROMPT_OPTIONS
+from mmpose_surgical.priors.weights import VARIABLES, named_checkpoint
 
 
 def test_command(args: argparse.Namespace) -> int:
@@ -42,11 +44,13 @@ def test_command(args: argparse.Namespace) -> int:
         raise UserError(f'split "{args.split}" has no annotated frame', annotations.path, 'name another with --split')
     plan = None
     if cfg.get('coarse'):
-        prior = trained_prior(cfg, checkpoint)
+        heading = [prior_line(None)]
         if uses_prior(cfg):
+            prior = trained_prior(cfg, options, checkpoint)
             cfg.prior = resolve_prior(prior, annotations)
+            heading = [prior_line(cfg.prior, prior['backend']), *other_prior(cfg, checkpoint)]
         plan = prior_plan(cfg, annotations, args.split, checkpoint, folder)
-        for line in [prior_line(cfg.prior if uses_prior(cfg) else None, prior['backend']), *plan.lines()]:
+        for line in [*heading, *plan.lines()]:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     start_processes(args.launcher)
     if plan is not None:
@@ -78,13 +82,28 @@ def facts_of(folder: Path) -> dict[str, Any]:
     return record['facts']
 
 
-def trained_prior(cfg: Config, checkpoint: Path) -> dict[str, Any]:
-    """The config's prior; ``auto`` means the backend that the model was trained with."""
+def trained_prior(cfg: Config, options: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
+    """The config's prior; ``auto`` means the backend and the options that the model was trained with.
+
+    What the command line says goes before, and what belongs to the machine is not taken over from another one: its
+    device, and the path of the weights where this machine names its own.
+    """
     prior = dict(cfg.prior)
     if prior['backend'] == 'auto':
-        prior.update(facts_of(checkpoint.parent)['prior_config'])
+        given = {key.removeprefix('prior.'): value for key, value in options.items() if key.startswith('prior.')}
+        trained = dict(facts_of(checkpoint.parent)['prior_config'], device=prior.get('device', ''))
+        if trained['backend'] in VARIABLES and named_checkpoint(trained['backend'], prior.get('checkpoint')):
+            trained['checkpoint'] = prior.get('checkpoint', '')
+        prior = prior | trained | {key: value for key, value in given.items() if key != 'backend'}
     # Jittered prompts are for training alone.
-    return {key: value for key, value in prior.items() if key != 'jitter'}
+    return {key: value for key, value in prior.items() if key not in PROMPT_OPTIONS}
+
+
+def other_prior(cfg: Config, checkpoint: Path) -> list[str]:
+    """A line that tells of priors made otherwise than those that the model was trained with."""
+    trained, now = facts_of(checkpoint.parent).get('prior_fingerprint'), backend_of(cfg).fingerprint
+    return [] if trained in (None, now) else [
+        f'note: the model was trained with priors of {trained}, these are of {now}: other weights or options']
 
 
 def prior_plan(cfg: Config, annotations: Annotations, split: str, checkpoint: Path, folder: Path) -> Plan:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.priors.prompts import PROMPT_GRID, round_prompts
+from mmpose_surgical.priors.prompts import PROMPT_GRID, PROMPT_OPTIONS, round_prompts
 
 LOGIT_STEP = 1 / 16
 """Logits are stored as int8 multiples of this: +-7.9 at most, a sigmoid within 0.0004 of 0 or 1."""
@@ -245,8 +245,8 @@ def build_backend(cfg: dict[str, Any]) -> MaskPriorBackend:
     """Build the backend that a config names.
 
     Args:
-        cfg: ``dict(backend=NAME, ...)``; the other entries are the backend's own options, and those that are
-            ``None`` count as not given.
+        cfg: A config's ``prior``, ``dict(backend=NAME, ...)``; the other entries are the backend's own options. Those
+            that are ``None`` or empty count as not given, and those about prompts are passed over.
 
     Raises:
         UserError: No such backend, or an option that it does not know.
@@ -261,7 +261,8 @@ def build_backend(cfg: dict[str, Any]) -> MaskPriorBackend:
         raise UserError(f'there is no prior backend "{name}"',
                         fix=f'set prior.backend to one of: {", ".join(known)}')
     cls = TASK_UTILS.module_dict[name]
-    options = {key: value for key, value in cfg.items() if key != 'backend' and value is not None}
+    options = {key: value for key, value in cfg.items()
+               if key not in ('backend', *PROMPT_OPTIONS) and value not in (None, '')}
     accepted = sorted(_options_of(cls))
     foreign = sorted(set(options) - set(accepted))
     if foreign:

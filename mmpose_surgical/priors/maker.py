@@ -1,11 +1,12 @@
 """Fill a store with mask priors (no torch in here; a backend may need it)."""
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import cv2
 import numpy as np
 
+from mmpose_surgical.errors import UserError
 from mmpose_surgical.priors.base import MaskPrior, MaskPriorBackend, PriorFrame
 from mmpose_surgical.priors.prompts import round_prompts, straddles
 from mmpose_surgical.priors.store import RecordStore, content_key
@@ -38,13 +39,14 @@ class PriorSummary:
     """What was done; add up the summaries of several ranks with ``+``.
 
     ``total`` = ``done`` (in the store before) + ``made`` + ``reused`` (same pixels and prompts under another
-    id) + ``unprompted``.
+    id) + ``unprompted`` + the number of ``refused``: what is wrong with each picture that could not be read.
     """
     total: int = 0
     done: int = 0
     made: int = 0
     reused: int = 0
     unprompted: int = 0
+    refused: list[str] = field(default_factory=list)
 
     def __add__(self, other: 'PriorSummary') -> 'PriorSummary':
         return PriorSummary(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -107,7 +109,7 @@ def make_priors(jobs: Iterable[PriorJob], backend: MaskPriorBackend, store: Reco
 
     What is done costs no call of the backend. Ranks share the work as ``jobs[rank::world]``, each with its
     own :class:`RecordStore` on the same folder. A cut-off run goes on where it was: a batch is stored when it
-    is made.
+    is made. A picture that cannot be read does not end a long run: it is told in the summary, and the caller raises.
 
     Args:
         jobs: Pictures and prompts.
@@ -127,16 +129,23 @@ def make_priors(jobs: Iterable[PriorJob], backend: MaskPriorBackend, store: Reco
         progress(finished, len(jobs))
     for start in range(0, len(pending), batch_size):
         batch = pending[start:start + batch_size]
-        summary += _make_batch(batch, backend, store)
+        loaded = []
+        for job in batch:
+            try:
+                loaded.append((job, job.load()))
+            except UserError as error:
+                summary.refused.append(f'{error.what} ({error.where})')
+        summary += _make_batch(loaded, backend, store)
         finished += len(batch)
         if progress is not None:
             progress(finished, len(jobs))
     return summary
 
 
-def _make_batch(jobs: Sequence[PriorJob], backend: MaskPriorBackend, store: RecordStore) -> PriorSummary:
+def _make_batch(loaded: Sequence[tuple[PriorJob, PriorFrame]], backend: MaskPriorBackend,
+                store: RecordStore) -> PriorSummary:
     summary = PriorSummary()
-    frames = [job.load() for job in jobs]
+    jobs, frames = [job for job, _ in loaded], [frame for _, frame in loaded]
     digests = [backend.frame_digest(frame) for frame in frames]
     # (picture, variant, prompts, key) of every set of prompts; a picture is embedded once for all of its sets.
     items = [(i, k, round_prompts(points)) for i, job in enumerate(jobs)
@@ -150,10 +159,12 @@ def _make_batch(jobs: Sequence[PriorJob], backend: MaskPriorBackend, store: Reco
     if chosen:
         embedded = backend.embed_batch([backend.visible_part(frames[i]) for i in pictures])
         embeddings = dict(zip(pictures, embedded, strict=True))
-        priors = backend.predict_batch([embeddings[items[n][0]] for n in chosen], [items[n][2] for n in chosen],
-                                       [jobs[items[n][0]].labels for n in chosen])
-        for n, prior in zip(chosen, priors, strict=True):
-            store.put(keys[n], *prior.to_record())
+        # Jittered sets in a call of their own: how many there are must not round a picture's own prior otherwise.
+        for together in ([n for n in chosen if not items[n][1]], [n for n in chosen if items[n][1]]):
+            priors = backend.predict_batch([embeddings[items[n][0]] for n in together], [items[n][2] for n in together],
+                                           [jobs[items[n][0]].labels for n in together])
+            for n, prior in zip(together, priors, strict=True):
+                store.put(keys[n], *prior.to_record())
     own = {i: key for (i, k, _), key in zip(items, keys, strict=True) if k == 0}
     for i, job in enumerate(jobs):
         if not len(job.points_xy):

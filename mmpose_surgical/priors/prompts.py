@@ -9,6 +9,10 @@ PROMPT_GRID = 8
 """Prompts lie on multiples of 1/8 px: float noise between two machines changes neither key nor mask."""
 
 
+PROMPT_OPTIONS = ('jitter', 'jitter_px')
+"""Entries of a config's ``prior`` that are about prompts, not about the backend."""
+
+
 def round_prompts(points_xy: np.ndarray) -> np.ndarray:
     """Round to 1/8 px: float32 (P, 2) -> float32 (P, 2). Rounding twice changes nothing."""
     points = np.asarray(points_xy, np.float64).reshape(-1, 2)

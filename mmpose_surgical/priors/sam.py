@@ -3,7 +3,8 @@
 Both are promptable segmenters with one encoder pass per picture and a light decoder per set of prompts. What differs,
 code, weights and preprocessing, lies behind :class:`PromptableModel`.
 """
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
@@ -76,6 +77,7 @@ class SamPrior(MaskPriorBackend):
             raise UserError(f'prior.dtype is {dtype!r}', fix='use float32 or bfloat16')
         if batch_size < 1:
             raise UserError(f'prior.batch_size is {batch_size}', fix='use 1 or more')
+        _device(device)
         self.weights = find_weights(self.name, checkpoint)
         self.dtype = dtype
         self.device = device
@@ -90,9 +92,19 @@ class SamPrior(MaskPriorBackend):
         """Loaded when it is first needed: a plan, or a store that is complete, never waits for it."""
         if self._model is None:
             import torch
-            device = self.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-            self._model = self.load(self.weights, torch.device(device), getattr(torch, self.dtype))
+            device = _device(self.device, needed=True)
+            with self._memory_told('load'):
+                self._model = self.load(self.weights, device, getattr(torch, self.dtype))
         return self._model
+
+    @contextmanager
+    def _memory_told(self, work: str) -> Iterator[None]:
+        import torch
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise UserError(f'the GPU has too little memory to {work} with {self.name}', fix='set prior.batch_size=1 '
+                            'prior.dtype=bfloat16, free the GPU of other work, or set prior.device=cpu') from None
 
     def load(self, weights: Weights, device: 'torch.device', dtype: 'torch.dtype') -> PromptableModel:
         """Build the model and read its weights."""
@@ -104,11 +116,8 @@ class SamPrior(MaskPriorBackend):
     def embed_batch(self, frames: Sequence[PriorFrame]) -> list[_Embedding]:
         import torch
         pixels = torch.cat([to_input(frame.rgb, self.model) for frame in frames])
-        try:
+        with self._memory_told(f'encode {len(frames)} picture(s)'):
             levels = self.model.encode(pixels)
-        except torch.OutOfMemoryError:
-            raise UserError(f'the GPU has too little memory to encode {len(frames)} picture(s) with {self.name}',
-                            fix='set prior.batch_size=1 prior.dtype=bfloat16, or prior.device=cpu') from None
         return [_Embedding([level[i:i + 1] for level in levels], frame.size) for i, frame in enumerate(frames)]
 
     def segment(self, embedding: _Embedding, points_xy: np.ndarray,
@@ -129,13 +138,27 @@ class SamPrior(MaskPriorBackend):
                 limit = np.array(embedding.size, np.float32)
                 # As both authors do it: each axis by itself, pixel 0 at 0.
                 stretched = [np.clip(points[i], 0, limit - 1) / limit * self.model.side for i in chosen]
-                decoded = self.model.decode(embedding.levels,
-                                            torch.from_numpy(np.stack(stretched).astype(np.float32)),
-                                            torch.from_numpy(np.stack([labels[i] for i in chosen])))
+                with self._memory_told(f'decode {len(chosen)} set(s) of prompts'):
+                    decoded = self.model.decode(embedding.levels,
+                                                torch.from_numpy(np.stack(stretched).astype(np.float32)),
+                                                torch.from_numpy(np.stack([labels[i] for i in chosen])))
                 logits, iou, score = (tensor.float().cpu().numpy() for tensor in decoded)
                 results += [(self.to_grid(mask, embedding.size), float(np.clip(quality, 0, 1)), float(presence))
                             for mask, quality, presence in zip(logits, iou, score, strict=True)]
         return results
+
+
+def _device(name: str, needed: bool = False) -> 'torch.device':
+    """The device of that name, by default the current GPU or else the CPU; ``needed``: it must be there."""
+    import torch
+    try:
+        device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        if needed:
+            torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch has no one error for a device that it lacks
+        raise UserError(f'prior.device={name} cannot be used: {str(error).splitlines()[0]}',
+                        fix='name a GPU that is there (cuda:0), or cpu') from None
+    return device
 
 
 @TASK_UTILS.register_module(name='sam3')

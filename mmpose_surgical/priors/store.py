@@ -21,10 +21,13 @@ import numpy as np
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.priors.records import decode, encode, scan
 
+MANIFEST = 'store.json'
+
 _SYNC_SECONDS = 5.
 """A process that dies loses nothing that was written; a machine without power at most these seconds."""
 
-_REMAKE = 'remove artifact.json in this folder; tools/train.py then makes what is missing, and nothing else'
+_REMAKE = ('remove this folder and repeat the command, which makes it again; of the priors of a training, '
+           'tools/make_priors.py with its config makes only what is missing or damaged')
 
 
 def content_key(pixels: bytes, points_xy: np.ndarray, labels: np.ndarray, fingerprint: str) -> str:
@@ -88,7 +91,7 @@ class RecordStore:
 
     @property
     def _manifest(self) -> Path:
-        return self.root / 'store.json'
+        return self.root / MANIFEST
 
     def _create(self, fingerprint: dict[str, str]) -> None:
         """Put ``store.json`` in place at one stroke; of several processes that try, one succeeds."""

@@ -70,7 +70,8 @@ def find_weights(backend: str, checkpoint: str | None) -> Weights:
     if path.is_dir():
         return _folder(backend, path)
     if not path.is_file():
-        raise UserError(f'{title} weights not found', path, how_to_get(backend))
+        named_by = 'prior.checkpoint' if checkpoint else VARIABLES[backend]
+        raise UserError(f'{title} weights not found', path, f'correct {named_by}; or {how_to_get(backend)}')
     if path.suffix == '.safetensors':
         raise UserError('weights and config.json are read together', path, f'name the folder: {path.parent}')
     if backend == 'sam2':
@@ -84,7 +85,10 @@ def _folder(backend: str, path: Path) -> Weights:
     if not (path / 'config.json').is_file() or not any(path.glob('*.safetensors')):
         present = ' (pickled weights are not read: they could run code)' if any(path.glob('*.bin')) else ''
         raise UserError(f'the folder lacks config.json or a .safetensors file{present}', path, how_to_get(backend))
-    model_type = read_json(path / 'config.json', 'download it again').get('model_type')
+    config = read_json(path / 'config.json', 'download it again')
+    if not isinstance(config, dict):
+        raise UserError('config.json is not a JSON object', path / 'config.json', 'download it again')
+    model_type = config.get('model_type')
     if model_type not in _MODEL_TYPES[backend]:
         own = next((name for name, types in _MODEL_TYPES.items() if model_type in types), None)
         raise UserError(f'the folder holds a model of type {model_type!r}, not {title}', path,

@@ -115,3 +115,26 @@ def test_dumped_config_is_the_one_of_the_training(refined):
 def test_config_of_a_refiner_with_a_coarse_checkpoint(refined, tmp_path):
     with pytest.raises(UserError, match='the checkpoint is not of a refiner, the config is'):
         evaluate(parts(refined)[0], refined / 'demo_coarse/epoch_2.pth', tmp_path / 'out')
+
+
+@pytest.mark.parametrize('options, variable, expected', [
+    ({}, '', dict(checkpoint='/training/sam3.pt', dtype='bfloat16', device='')),
+    ({}, '/here/sam3.pt', dict(checkpoint='', dtype='bfloat16', device='')),  # the environment is asked later on
+    ({'prior.checkpoint': '/mine.pt', 'prior.dtype': 'float32', 'prior.device': 'cpu'}, '/here/sam3.pt',
+     dict(checkpoint='/mine.pt', dtype='float32', device='cpu')),
+])
+def test_what_a_machine_names_goes_before_what_the_training_machine_had(monkeypatch, options, variable, expected):
+    from mmengine.config import Config
+    trained = dict(backend='sam3', checkpoint='/training/sam3.pt', dtype='bfloat16', device='cuda:3', jitter=4)
+    monkeypatch.setattr(testing, 'facts_of', lambda folder: dict(prior_config=trained))
+    monkeypatch.setenv('SAM3_CHECKPOINT', variable)
+    cfg = Config(dict(prior=dict(backend='auto', checkpoint='')))
+    cfg.merge_from_dict(options)
+    assert testing.trained_prior(cfg, options, Path('refine/epoch_2.pth')) == dict(expected, backend='sam3')
+
+
+def test_priors_of_other_weights_are_told(refined, tmp_path, capsys):
+    assert evaluate(*parts(refined), tmp_path / 'same') == 0
+    assert 'note: the model was trained with priors of' not in capsys.readouterr().out
+    assert evaluate(*parts(refined), tmp_path / 'other', 'prior.max_share=0.2') == 0
+    assert 'note: the model was trained with priors of simulated-' in capsys.readouterr().out

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmpose_surgical.errors import UserError
 from mmpose_surgical.priors.base import MaskPrior, MaskPriorBackend, PriorFrame
 from mmpose_surgical.priors.maker import (
     PriorJob,
@@ -181,3 +182,26 @@ def test_jittered_prompts_are_segmented_from_one_embedding(tmp_path: Path) -> No
     assert make_priors(jobs, backend, open_store(tmp_path, backend)).done == 2
     fewer = [dataclasses.replace(jobs[0], jittered=moved[:1]), jobs[1]]
     assert all(is_made(one, store) for one in fewer)
+
+
+def test_own_prompts_are_never_decoded_together_with_jittered_ones(tmp_path: Path, monkeypatch) -> None:
+    backend, calls = Square(), []
+    predict_batch = backend.predict_batch
+    monkeypatch.setattr(backend, 'predict_batch', lambda *args: calls.append(len(args[1])) or predict_batch(*args))
+    jobs = [dataclasses.replace(job(i), jittered=[np.array([[11., 12. + k]]) for k in range(3)]) for i in range(2)]
+    make_priors(jobs, backend, open_store(tmp_path, backend), batch_size=2)
+    assert calls == [2, 6] and backend.embedded == [0, 1]
+
+
+def test_pictures_that_cannot_be_read_are_all_told_and_the_others_made(tmp_path: Path) -> None:
+    def torn(image_id: int) -> PriorFrame:
+        raise UserError('picture cannot be decoded', f'{image_id}.jpg', 'restore it')
+
+    backend = Square()
+    jobs = [dataclasses.replace(job(i), load=lambda i=i: torn(i)) if i in (1, 2) else job(i) for i in range(5)]
+    with open_store(tmp_path, backend) as store:
+        summary = make_priors(jobs, backend, store, batch_size=2)
+        assert summary == PriorSummary(total=5, made=3, refused=[
+            'picture cannot be decoded (1.jpg)', 'picture cannot be decoded (2.jpg)'])
+        assert store.missing(range(5)) == [1, 2]
+        assert make_priors([job(i) for i in range(5)], backend, store) == PriorSummary(total=5, done=3, made=2)

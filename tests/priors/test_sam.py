@@ -10,6 +10,7 @@ import torch
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.priors.base import MaskPrior, PriorFrame, build_backend
 from mmpose_surgical.priors.maker import PriorJob, make_priors
+from mmpose_surgical.priors.sam import to_input
 from mmpose_surgical.priors.store import RecordStore
 
 transformers = pytest.importorskip('transformers', reason='SAM needs the extra sam3 (transformers)')
@@ -138,10 +139,11 @@ def test_stored_equals_live_and_a_second_pass_calls_no_model(backend, tmp_path: 
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     from mmpose_surgical.apis.mask_prior import LiveMaskPrior
     frames = [PriorFrame(frame(seed=i).rgb, i) for i in range(3)]
-    jobs = [PriorJob(f.image_id, lambda f=f: f, POINTS, TWO) for f in frames]
+    jobs = [PriorJob(f.image_id, lambda f=f: f, POINTS, TWO, jittered=[POINTS + 1, POINTS + 2]) for f in frames]
     with RecordStore(tmp_path, dict(backend=backend.fingerprint), 'a') as store:
         make_priors(jobs, backend, store, backend.batch_size)
-    live = LiveMaskPrior(dict(backend=backend.name, checkpoint=str(backend.weights.path)), dict(tip=0.5, anchor=0.5))
+    prior = dict(backend=backend.name, checkpoint=str(backend.weights.path), jitter=2, jitter_px=3.)  # as in a config
+    live = LiveMaskPrior(prior, dict(tip=0.5, anchor=0.5))
     assert live.backend.fingerprint == backend.fingerprint
     keypoints = np.array([POINTS[0], [0, 0], POINTS[1]])
     for one in frames:
@@ -213,7 +215,8 @@ def test_a_whole_release_folder_gives_its_tracker(plugin, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize('option, message', [(dict(dtype='float16'), 'prior.dtype'),
-                                             (dict(batch_size=0), 'prior.batch_size')])
+                                             (dict(batch_size=0), 'prior.batch_size'),
+                                             (dict(device='gpu'), 'prior.device=gpu cannot be used.*or cpu')])
 def test_options_are_checked(plugin, folders, option: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_backend(dict(backend='sam2', checkpoint=str(folders['sam2']), **option))
@@ -232,3 +235,62 @@ def test_live_refuses_other_kinds_of_pictures(plugin, folders) -> None:
     for picture in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.uint16)):
         with pytest.raises(UserError, match='not uint8'):
             live(picture, np.zeros((3, 2)), np.ones(3))
+
+
+def test_the_input_of_each_model(plugin, folders) -> None:
+    """Hard numbers: RGB in this order, 0..255 to the range of each release, stretched to a square."""
+    rgb = np.zeros((10, 30, 3), np.uint8)
+    rgb[:, :] = 255, 0, 51
+    expected = dict(sam3=[1., -1., -0.6], sam2=[(1 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225])
+    for name, values in expected.items():
+        model = build_backend(dict(backend=name, checkpoint=str(folders[name]))).model
+        pixels = to_input(rgb, model)
+        assert pixels.shape == (1, 3, model.side, model.side) and pixels.dtype == torch.float32
+        np.testing.assert_allclose(pixels.amax((0, 2, 3)), values, rtol=1e-6)
+        np.testing.assert_allclose(pixels.amin((0, 2, 3)), values, rtol=1e-6)
+
+
+def test_stretching_keeps_places_and_averages(plugin, folders) -> None:
+    model = build_backend(dict(backend='sam3', checkpoint=str(folders['sam3']))).model
+    left = np.zeros((20, 4 * model.side, 3), np.uint8)
+    left[:, :model.side] = 255  # the left quarter
+    assert (to_input(left, model)[0, 0] > 0).float().mean(0).tolist() == [1.] * 14 + [0.] * 42
+    stripes = np.zeros((20, 4 * model.side, 3), np.uint8)
+    stripes[:, ::2] = 200
+    grey = to_input(stripes, model)[..., 1:-1] * 127.5 + 127.5
+    assert ((grey - 100).abs() < 2).all()  # without smoothing it would be 0 or 200
+
+
+def test_the_video_release_gives_the_picture_model(plugin, folders, tmp_path: Path) -> None:
+    """``facebook/sam2.1-hiera-*`` hold the video model; its memory is not needed for pictures."""
+    from sam_models import randomise
+    pictures = transformers.Sam2Model.from_pretrained(folders['sam2'])
+    config = pictures.config.to_dict() | dict(model_type='sam2_video', architectures=['Sam2VideoModel'], image_size=64)
+    video = randomise(transformers.Sam2VideoModel(transformers.Sam2VideoConfig.from_dict(config)), seed=1)
+    lacking, foreign = video.load_state_dict(pictures.state_dict(), strict=False)
+    assert not foreign and lacking and not any('mask_decoder' in name or 'vision_encoder' in name for name in lacking)
+    video.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / 'config.json').read_text())['model_type'] == 'sam2_video'
+    expected, found = (b.segment(b.embed(frame()), POINTS, TWO)[0] for b in (
+        build_backend(dict(backend='sam2', checkpoint=str(path))) for path in (folders['sam2'], tmp_path)))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_device_that_is_not_there_and_memory_that_does_not_suffice(backend, monkeypatch) -> None:
+    absent = build_backend(dict(backend=backend.name, checkpoint=str(backend.weights.path), device='cuda:77'))
+    with pytest.raises(UserError, match='prior.device=cuda:77 cannot be used'):
+        absent.embed(frame())
+
+    def full(*args: object) -> None:
+        raise torch.OutOfMemoryError('CUDA out of memory')
+
+    embedding = backend.embed(frame())
+    monkeypatch.setattr(backend.model, 'encode', full)
+    monkeypatch.setattr(backend.model, 'decode', full)
+    with pytest.raises(UserError, match=r'too little memory to encode 1 picture\(s\).*prior.device=cpu'):
+        backend.embed(frame())
+    with pytest.raises(UserError, match=r'too little memory to decode 1 set\(s\)'):
+        backend.segment(embedding, POINTS, TWO)
+    monkeypatch.setattr(type(backend), 'load', full)
+    with pytest.raises(UserError, match='too little memory to load'):
+        build_backend(dict(backend=backend.name, checkpoint=str(backend.weights.path))).embed(frame())

@@ -42,12 +42,13 @@ def test_the_config_goes_before_the_environment(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize('make, backend, message', [
-    (lambda p: p / 'gone', 'sam3', 'SAM 3 weights not found'),
+    (lambda p: p / 'gone', 'sam3', 'SAM 3 weights not found.*correct prior.checkpoint; or accept the licence'),
     (lambda p: p, 'sam3', 'lacks config.json or a .safetensors file'),
     (lambda p: folder_of(p / 'm', 'sam2'), 'sam3', "of type 'sam2', not SAM 3.*prior.backend=sam2"),
     (lambda p: folder_of(p / 'm', 'sam3_tracker'), 'sam2', "of type 'sam3_tracker', not SAM 2.1.*prior.backend=sam3"),
     (lambda p: folder_of(p / 'm', 'bert'), 'sam3', "of type 'bert'"),
     (lambda p: folder_of(p / 'm', 'sam3_video') / 'model.safetensors', 'sam3', 'name the folder'),
+    (lambda p: [folder_of(p / 'm', 'sam2'), (p / 'm/config.json').write_text('[1]')][0], 'sam2', 'not a JSON object'),
 ])
 def test_what_cannot_be_used_is_told(tmp_path: Path, make, backend: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
