@@ -55,8 +55,8 @@ def main() -> None:
              f'Full size, {weights / 1e6:.0f} M random weights, float32 on the CPU; sam3 {record["versions"]["sam3"]}, '
              f'transformers {record["versions"]["transformers"]}, commit {record["machine"]["git_commit"]} '
              f'(`{record["command"]}`).', '',
-             '| prompts | largest error / standard deviation of the logits | sign agreement | share positive | agreement '
-             'about the median logit |', '|---|---|---|---|---|']
+             '| prompts | largest error / standard deviation of the logits | sign agreement | share positive | '
+             'agreement about the median logit |', '|---|---|---|---|---|']
     lines += [f'| {n} | {r["max_error_of_scale"]:.1e} | {r["sign_agreement"]:.4%} | {r["positive"]:.1%} | '
               f'{r["median_agreement"]:.4%} |'
               for n, r in enumerate(rows, 1)]

@@ -60,28 +60,28 @@ def real_frames(real: Path) -> list[tuple[PriorFrame, np.ndarray]]:
              np.array([[p.x, p.y] for p in f.active_tools[0].points], np.float32)) for f in chosen]
 
 
-def seconds(call: Callable[[], Any]) -> float:
+def timed(call: Callable[..., Any], *args: Any) -> tuple[Any, float]:
+    """What a call returns, and its seconds."""
     start = time.perf_counter()
-    call()
+    result = call(*args)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return result, time.perf_counter() - start
 
 
 def measure(backend_name: str, folder: str, real: Path, dtype: str, batch: int, ratio: bool) -> dict[str, Any]:
     """One setting, in this process."""
     frames = real_frames(real)
     backend = build_backend(dict(backend=backend_name, checkpoint=folder, dtype=dtype, batch_size=batch))
-    loading = seconds(lambda: backend.model)
+    loading = timed(lambda: backend.model)[1]
     rows = []
     for frame, points in frames:
         labels = np.ones(len(points), np.int64)
-        found: list[Any] = []
-        encoder = seconds(lambda f=frame: found.extend(backend.embed_batch([f] * batch))) / batch
-        decoder = seconds(lambda p=points, t=labels: found.append(backend.predict(found[0], p, t)))
-        rows.append(dict(size=list(frame.size), prompts=len(points), encoder_s=round(encoder, 4),
-                         decoder_s=round(decoder, 4), grid=list(found[-1].logits.shape)))
-    # Of random weights; the first frame also pays for what is set up once.
+        embeddings, encoder = timed(backend.embed_batch, [frame] * batch)
+        prior, decoder = timed(backend.predict, embeddings[0], points, labels)
+        rows.append(dict(size=list(frame.size), prompts=len(points), encoder_s=round(encoder / batch, 4),
+                         decoder_s=round(decoder, 4), grid=list(prior.logits.shape)))
+    # The first frame also pays for what is set up once.
     entry = dict(backend=backend_name, dtype=dtype, batch=batch, load_s=round(loading, 2), frames=rows)
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else \
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -93,8 +93,7 @@ def measure(backend_name: str, folder: str, real: Path, dtype: str, batch: int, 
         def prompted(count: int) -> None:
             backend.predict_batch([backend.embed(frame)] * count, sets[:count], [labels] * count)
 
-        rounds = [(seconds(lambda: prompted(1)), seconds(lambda: prompted(16)), seconds(lambda: prompted(1)))
-                  for _ in range(PAIRS)]
+        rounds = [[timed(prompted, count)[1] for count in (1, 16, 1)] for _ in range(PAIRS)]
         entry.update(rounds=[[round(value, 3) for value in row] for row in rounds],
                      ratio_16_to_1=round(statistics.median(b / a for a, b, _ in rounds), 3),
                      aa_ratio=round(statistics.median(c / a for a, _, c in rounds), 3))
