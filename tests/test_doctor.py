@@ -98,6 +98,22 @@ def test_sam_weights_unset_empty_missing_and_there(tmp_path: Path, monkeypatch: 
     assert 'GiB on' in seen[3].detail
 
 
+def test_whatever_goes_wrong_with_weights_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmpose_surgical.doctor import sam
+
+    def broken(backend: str) -> str:
+        raise RuntimeError('some kernel failed\nmore')
+
+    (tmp_path / 'config.json').write_text('{"model_type": "sam2"}')
+    (tmp_path / 'model.safetensors').write_bytes(b'')
+    monkeypatch.setenv('SAM2_CHECKPOINT', str(tmp_path))
+    monkeypatch.setattr(sam, 'dry_run', broken)
+    finding = check_sam('sam2')
+    assert finding.ok is False and finding.detail == f'{tmp_path} does not run: RuntimeError: some kernel failed'
+    finding = check_sam('sam2', complete=False)
+    assert finding.ok is None and finding.detail.endswith('not tried before the rest is mended')
+
+
 def test_data_set_unset_missing_and_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, 'ROOT', tmp_path)
     monkeypatch.delenv('SURGICAL_DATA', raising=False)

@@ -41,8 +41,8 @@ def write_configs(folder: Path, data: Path, more: str = '') -> Path:
 def start(*words: object, cwd: Path | None = None, python: bool = True) -> subprocess.Popen:
     """Start a tool of this checkout in a process group of its own, a shell script with ``python=False``."""
     command = [*([sys.executable] if python else []), *map(str, words)]
-    env = os.environ | dict(PYTHONPATH=f'{ROOT}{os.pathsep}{ROOT / "tests"}', PYTHON=sys.executable,
-                            OMP_NUM_THREADS='1', SAM3_CHECKPOINT='')
+    path = os.pathsep.join([os.environ['PYTHONPATH'], str(ROOT), str(ROOT / 'tests')])
+    env = os.environ | dict(PYTHONPATH=path, PYTHON=sys.executable, OMP_NUM_THREADS='1', SAM3_CHECKPOINT='')
     return subprocess.Popen(command, cwd=cwd or ROOT, env=env, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, start_new_session=True)
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from mmpose_surgical.doctor.finding import Finding
+from mmpose_surgical.doctor.finding import Finding, failed
 from mmpose_surgical.doctor.sam import check_sam
 from mmpose_surgical.packaged_weights import find_packaged, package_of
 from mmpose_surgical.priors.weights import VARIABLES
@@ -35,11 +35,11 @@ def check_environment() -> list[Finding]:
     """Everything that the tools need or can use, in the order in which it should be mended."""
     findings = [_python(), *(_package(name) for name in VERSIONS), _xtcocotools()]
     # What is missing was already named; loading would only say so again, in other words.
-    complete = all(finding.ok for finding in findings)
-    if complete:
+    if all(finding.ok for finding in findings):
         findings.append(_plugin())
+    complete = not failed(findings)
     findings += [_optional(name) for name in OPTIONAL]
-    findings += [check_sam(backend, run=complete and findings[-len(OPTIONAL) - 1].ok) for backend in VARIABLES]
+    findings += [check_sam(backend, complete) for backend in VARIABLES]
     return [*findings, _pretrained(), _data()]
 
 

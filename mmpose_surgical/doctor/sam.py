@@ -1,6 +1,7 @@
 """SAM 3 and SAM 2.1: are there weights, of which kind, do they run, and what do they need?"""
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -9,20 +10,32 @@ from mmpose_surgical.doctor.finding import Finding
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.priors.weights import VARIABLES, find_weights, how_to_get, named_checkpoint
 
-_PURPOSES = dict(sam3='the prior of the paper', sam2='its open alternative')
+# Peak of a whole process at full size, float32 on the CPU: benchmarks/results/sam_size_cpu.md.
+_PURPOSES = dict(sam3='the prior of the paper; takes 3.4 GiB of memory', sam2='its open alternative; 2.6 GiB')
 
 
-def check_sam(backend: str) -> Finding:
-    """Look for the weights that the environment names, and segment one picture with them."""
+def check_sam(backend: str, complete: bool = True) -> Finding:
+    """Look for the weights that the environment names, and segment one picture with them.
+
+    Args:
+        backend: ``sam3`` or ``sam2``.
+        complete: Whether all that is needed to run anything is installed.
+    """
     name = VARIABLES[backend]
     if not named_checkpoint(backend, None):
         return Finding(name, None, f'unset ({_PURPOSES[backend]})', how_to_get(backend))
     try:
         weights = find_weights(backend, None)
         told = f'{weights.path} ({weights.kind}), {_size(weights.path)}'
+        if not complete:
+            return Finding(name, None, f'{told}; not tried before the rest is mended')
         return Finding(name, True, f'{told}; {dry_run(backend)}')
     except UserError as error:
         return Finding(name, False, error.what + (f' ({error.where})' if error.where else ''), error.fix or '')
+    except Exception as error:  # a doctor reports what it meets: foreign code runs foreign files here
+        reason = (str(error).strip().splitlines() or [''])[0]
+        return Finding(name, False, f'{os.environ[name]} does not run: {type(error).__name__}: {reason}',
+                       how_to_get(backend))
 
 
 def _size(path: Path) -> str:

@@ -1,9 +1,7 @@
 """Fingerprints: what counts as another content, and how a difference is worded."""
 import hashlib
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +9,6 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import file_digest, write_atomically
 from mmpose_surgical.pipeline.artifacts import RECORD, Artifact, Status, content_of, differences, digest_of
 
-ROOT = Path(__file__).resolve().parents[2]
 LOADER = dict(batch_size=16, num_workers=4, persistent_workers=True, pin_memory=False,
               dataset=dict(data_root='data/a', split='train', pipeline=[
                   dict(type='LoadMaskPrior', predictions='p', priors='q', heatmap_size=(48, 36))]))
@@ -109,8 +106,7 @@ def test_a_folder_that_lost_an_output_is_not_done(tmp_path):
 def test_two_processes_never_make_one_folder(tmp_path):
     holder = 'import sys; from pathlib import Path; from mmpose_surgical.pipeline.artifacts import Artifact\n' \
              f'a = Artifact(Path({str(tmp_path)!r}), dict(a=1)); a.begin(); print("held", flush=True); sys.stdin.read()'
-    env = os.environ | dict(PYTHONPATH=str(ROOT))
-    process = subprocess.Popen([sys.executable, '-c', holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+    process = subprocess.Popen([sys.executable, '-c', holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b'held\n'
         with pytest.raises(UserError, match='another process is making this folder'):

@@ -7,6 +7,9 @@ import pytest
 from tool_runs import ROOT, run, write_configs
 from toy_data import write_toy_data
 
+from mmpose_surgical.priors.records import scan
+from mmpose_surgical.priors.store import RecordStore
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 HOOK = ("custom_imports = dict(imports=['mmpose_surgical.plugin', 'compare_ranks'], allow_failed_imports=False)\n"
         "custom_hooks = [dict(type='SyncBuffersHook'), dict(type='CompareRanks')]\n")
@@ -62,6 +65,27 @@ def test_dist_test_equals_one_process(trained):
 
 
 COUNTED = ('tp', 'fp', 'fn', 'precision', 'recall', 'f1')
+
+
+def test_two_processes_share_the_making_of_priors(trained, tmp_path):
+    for name in ('configs', 'runs'):
+        shutil.copytree(trained / name, tmp_path / name)
+    folder = tmp_path / 'runs/coarse/priors-simulated'
+    before = RecordStore(folder.rename(tmp_path / 'before'))
+    code, out, err = run('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
+                         ROOT / 'tools/make_priors.py', 'configs/refine.py', '--work-dir', 'runs/refine', '--launcher',
+                         'pytorch', cwd=tmp_path)
+    assert code == 0, err
+    assert out.count('made: 12 of 12 pictures') == 1 and out.count('[4/4] done in') == 1
+    # Half of them each, none twice, and the same masks as before.
+    counts = [sum(found.header['kind'] == 'link' for found in scan(path)) for path in folder.glob('shard-*.bin')]
+    assert sorted(counts) == [6, 6]
+    after = RecordStore(folder)
+    for image_id in after._links:
+        assert after.note(image_id) == before.note(image_id)
+        assert (after.get(image_id)[0]['logits'] == before.get(image_id)[0]['logits']).all()
+    record = json.loads((folder / 'artifact.json').read_text())
+    assert record['done'] and record['facts']['summary']['total'] == 12
 
 
 def test_an_error_of_all_ranks_is_printed_once(trained):

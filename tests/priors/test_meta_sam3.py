@@ -1,4 +1,6 @@
 """Meta's own code and transformers on the same random weights."""
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +48,54 @@ def test_same_weights_same_masks(small) -> None:
         assert (iou_a, score_a) == pytest.approx((iou_b, score_b), abs=1e-3)
 
 
-def test_the_process_is_left_as_it_was(small) -> None:
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    build_backend(dict(backend='sam3', checkpoint=str(small[0]))).model  # noqa: B018
-    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+def test_same_masks_as_the_predictor_of_the_authors(small) -> None:
+    """Their own way from picture to logits, at a size that needs no resizing: the two resize otherwise."""
+    from sam3.model.sam1_task_predictor import SAM3InteractiveImagePredictor
+    backend = build_backend(dict(backend='sam3', checkpoint=str(small[0]), device='cpu'))
+    rgb = np.random.default_rng(1).integers(0, 256, (1008, 1008, 3), dtype=np.uint8)
+    points = np.array([[200, 300], [800, 700]], np.float32)
+    predictor = SAM3InteractiveImagePredictor(backend.model.model, max_hole_area=0.)
+    predictor.set_image(rgb)
+    _, iou, theirs = predictor.predict(points, np.ones(2, np.int32), multimask_output=False, return_logits=True)
+    embedding = backend.embed(PriorFrame(rgb))
+    ours, quality, _ = backend.model.decode(embedding.levels, torch.from_numpy(points)[None],
+                                            torch.ones(1, 2, dtype=torch.int64))
+    assert np.abs(ours.numpy() - theirs).max() <= 1e-3 * theirs.std() and theirs.std() > 0.1
+    assert float(quality) == pytest.approx(float(iou), abs=1e-4)
+
+
+def test_the_autocast_that_building_enters_is_left(small, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU their autocast is a dummy; whether it was left shows all the same."""
+    from mmpose_surgical.priors.meta_sam3 import build_tracker
+    entered = []
+    enter, leave = torch.autocast.__enter__, torch.autocast.__exit__
+    monkeypatch.setattr(torch.autocast, '__enter__', lambda self: entered.append(self) or enter(self))
+    monkeypatch.setattr(torch.autocast, '__exit__', lambda self, *args: entered.remove(self) or leave(self, *args))
+    tracker = build_tracker(small[0])
+    assert isinstance(tracker.bf16_context, torch.autocast) and entered == []
     assert not torch.is_autocast_enabled('cuda') and not torch.is_autocast_enabled('cpu')
+
+
+_TF32 = """
+from types import SimpleNamespace
+import torch
+torch.cuda.is_available = lambda: True
+torch.cuda.get_device_properties = lambda device: SimpleNamespace(major=9)
+def switches():
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+from mmpose_surgical.priors import meta_sam3
+with meta_sam3._switches_restored():
+    import sam3.model_builder
+    print(switches())
+print(switches())
+"""
+
+
+def test_tf32_that_the_import_switches_on_is_off_again() -> None:
+    """A process of its own, which takes itself to have a large GPU: the import happens once."""
+    done = subprocess.run([sys.executable, '-c', _TF32], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ['(True, True)', '(False, False)']
 
 
 @pytest.mark.parametrize('spoil, message', [

@@ -1,4 +1,4 @@
-"""Twenty kills while four processes write: what is in the end complete equals what was never killed."""
+"""Twenty kills while four processes make priors: what is in the end complete equals what was never killed."""
 import os
 import random
 import signal
@@ -10,56 +10,43 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmpose_surgical.priors.maker import make_priors
 from mmpose_surgical.priors.store import RecordStore
 
-ITEMS = 2000
 WRITERS = 4
 KILLS = 20
-_WRITER = """
-import sys, time
-sys.path.insert(0, {root!r})
-import numpy as np
-from mmpose_surgical.priors.store import RecordStore
-rank = int(sys.argv[1])
-with RecordStore({folder!r}, dict(backend='test'), 'a') as store:
-    print('ready', flush=True)
-    for item in range(rank, {items}, {writers}):
-        if not store.has(item):
-            values = np.random.default_rng(item).integers(-127, 128, (36, 48), dtype=np.int8)
-            store.put(f'key{{item}}', dict(logits=values), dict(item=item))
-            store.link(item, f'key{{item}}')
-            time.sleep(0.002)
-"""
+ITEMS = 8000
+"""So many that none of the four has all of its own when the last kill comes."""
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_twenty_kills_lose_nothing(root: Path, tmp_path: Path) -> None:
-    code = _WRITER.format(root=str(root), folder=str(tmp_path / 'store'), items=ITEMS, writers=WRITERS)
-    chance = random.Random(0)
+def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
+    import noise_priors
+    folder, chance = tmp_path / 'killed', random.Random(0)
 
     def start(rank: int) -> subprocess.Popen:
-        writer = subprocess.Popen([sys.executable, '-c', code, str(rank)], stdout=subprocess.PIPE, text=True,
-                                  env=dict(os.environ, OMP_NUM_THREADS='1'))
-        assert writer.stdout.readline() == 'ready\n'
-        return writer
+        return subprocess.Popen(
+            [sys.executable, noise_priors.__file__, str(folder), str(rank), str(WRITERS), str(ITEMS)],
+            stdout=subprocess.PIPE, text=True, env=os.environ | dict(OMP_NUM_THREADS='1'))
 
     writers = [start(rank) for rank in range(WRITERS)]
-    kills = 0
-    while kills < KILLS:
-        time.sleep(chance.uniform(0, 0.1))
+    for kill in range(KILLS):
         rank = chance.randrange(WRITERS)
-        if writers[rank].poll() is None:
-            writers[rank].send_signal(signal.SIGKILL)
-            kills += 1
-        assert writers[rank].wait() in (0, -signal.SIGKILL)
+        assert writers[rank].stdout.readline() == 'ready\n'
+        time.sleep(chance.uniform(0, 0.3))
+        writers[rank].send_signal(signal.SIGKILL)
+        assert writers[rank].wait() == -signal.SIGKILL, f'writer {rank} had ended before kill {kill}'
         writers[rank] = start(rank)
+    assert all(RecordStore(folder).missing(range(rank, ITEMS, WRITERS)) for rank in range(WRITERS))
     assert [writer.wait() for writer in writers] == [0] * WRITERS
 
-    store = RecordStore(tmp_path / 'store')
-    assert store.missing(range(ITEMS)) == [] and len(store) == ITEMS
+    backend = noise_priors.Noise(pause=0)
+    with RecordStore(tmp_path / 'whole', dict(backend=backend.fingerprint), 'a') as whole:
+        make_priors(noise_priors.jobs(range(ITEMS)), backend, whole)
+    killed = RecordStore(folder)
+    assert killed.missing(range(ITEMS)) == [] and len(killed) == len(whole) == ITEMS
     for item in range(ITEMS):
-        arrays, scalars = store.get(item)
-        assert scalars == dict(item=item)
-        np.testing.assert_array_equal(
-            arrays['logits'], np.random.default_rng(item).integers(-127, 128, (36, 48), dtype=np.int8))
+        (arrays, scalars), (expected, told) = killed.get(item), whole.get(item)
+        assert scalars == told and killed.note(item) == whole.note(item) and arrays.keys() == expected.keys()
+        assert all(np.array_equal(arrays[name], expected[name]) for name in arrays)
