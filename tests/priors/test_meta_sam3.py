@@ -61,7 +61,7 @@ def test_same_masks_as_the_predictor_of_the_authors(small) -> None:
     ours, quality, _ = backend.model.decode(embedding.levels, torch.from_numpy(points)[None],
                                             torch.ones(1, 2, dtype=torch.int64))
     assert np.abs(ours.numpy() - theirs).max() <= 1e-3 * theirs.std() and theirs.std() > 0.1
-    assert float(quality) == pytest.approx(float(iou), abs=1e-4)
+    assert quality.item() == pytest.approx(iou.item(), abs=1e-4)
 
 
 def test_the_autocast_that_building_enters_is_left(small, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_the_autocast_that_building_enters_is_left(small, monkeypatch: pytest.Mo
 _TF32 = """
 from types import SimpleNamespace
 import torch
-torch.cuda.is_available = lambda: True
+torch.cuda.is_available = torch.cuda.is_bf16_supported = lambda *args: True
 torch.cuda.get_device_properties = lambda device: SimpleNamespace(major=9)
 def switches():
     return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
