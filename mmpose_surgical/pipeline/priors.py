@@ -3,7 +3,6 @@ import argparse
 import time
 from collections import defaultdict
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -152,13 +151,14 @@ def show_report(stage: PriorStage, frames: list[Frame], console: Console) -> Non
         backend=backend_of(stage.cfg).fingerprint, frames=len(frames), made=len(made),
         groups=[dict(by=by, name=name, **asdict(report), mean_iou=report.mean_iou)
                 for (by, name), report in groups.items()]))
-    # Failed ones first, then by overlap; where no truth is known, failures alone tell.
-    ranked = sorted(singles, key=lambda item: (item[1].mean_iou if item[1].with_truth else 1 - item[1].failed))
+    # By overlap, of equal ones the failed first; where no truth is known, failures alone tell.
+    ranked = sorted(singles, key=lambda item: (
+        item[1].mean_iou if item[1].with_truth else 1 - item[1].failed, not item[1].failed))
     prompted = [item for item in ranked if not item[1].unprompted]
     chance = np.random.default_rng(0).permutation(len(prompted))[:_SHOWN]
     for name, shown in (('worst', prompted[:_SHOWN]), ('random', [prompted[i] for i in sorted(chance)])):
         if shown:
-            write_sheet(folder / f'{name}.jpg', [_drawn(frame, report, store, stage.root) for frame, report in shown])
+            write_sheet(folder / f'{name}.jpg', [_drawn(frame, report, store, stage) for frame, report in shown])
     console.print(f'report: {folder}', highlight=False, soft_wrap=True)
 
 
@@ -176,8 +176,8 @@ def report_table(groups: dict[tuple[str, str], PriorReport], stage: PriorStage) 
     prior: dict[str, Any] = stage.cfg.prior
     table = Table(box=box.SIMPLE_HEAD, caption=f'prior: {prior["backend"]}', caption_justify='left')
     table.add_column('by')
-    table.add_column('')
-    for name in ('pictures', 'no prompt', 'failed %', 'straddling %', 'IoU %'):
+    table.add_column('', no_wrap=True, overflow='fold')
+    for name in ('pictures', 'unprompted', 'failed %', 'straddle %', 'IoU %'):
         table.add_column(name, justify='right')
     for (by, name), report in sorted(groups.items(), key=lambda item: (item[0][0] != 'all', item[0])):
         prompted = report.pictures - report.unprompted
@@ -188,10 +188,10 @@ def report_table(groups: dict[tuple[str, str], PriorReport], stage: PriorStage) 
     return table
 
 
-def _drawn(frame: Frame, report: PriorReport, store: RecordStore, root: Path) -> np.ndarray:
+def _drawn(frame: Frame, report: PriorReport, store: RecordStore, stage: PriorStage) -> np.ndarray:
     prior = MaskPrior.from_record(*store.get(frame.image_id))
     told = 'failed' if report.failed else f'predicted IoU {prior.iou:.2f}'
     if report.with_truth:
         told += f', IoU {report.iou_sum:.2f}'
-    return draw_prior(read_picture(frame.path(root)), prior, active_mask(frame),
-                      f'{frame.video.name} #{frame.frame_id}   {told}')
+    return draw_prior(read_picture(frame.path(stage.root)), prior, active_mask(frame),
+                      f'{frame.video.name} #{frame.frame_id}   {told}', stage.cfg.prior['backend'])

@@ -11,10 +11,10 @@ from mmpose_surgical.visualization.overlays import PRIOR_COLOUR, caption_bar, co
 
 PROMPT_COLOUR = (255, 0, 255)
 TRUTH_COLOUR = (80, 220, 80)
-_LEGEND = 'white: prior   green: acting tool   dot: prompt'
 
 
-def draw_prior(picture: np.ndarray, prior: MaskPrior, truth: np.ndarray | None, caption: str) -> np.ndarray:
+def draw_prior(picture: np.ndarray, prior: MaskPrior, truth: np.ndarray | None, caption: str,
+               backend: str) -> np.ndarray:
     """Draw one prior.
 
     Args:
@@ -22,6 +22,7 @@ def draw_prior(picture: np.ndarray, prior: MaskPrior, truth: np.ndarray | None, 
         prior: A failed one has no outline, as its mask counts for nothing.
         truth: Bool (H, W) mask of the acting tool, or ``None``.
         caption: First line below the picture.
+        backend: What made the prior, for the line below that.
 
     Returns:
         (H + caption, W, 3) BGR uint8.
@@ -38,7 +39,8 @@ def draw_prior(picture: np.ndarray, prior: MaskPrior, truth: np.ndarray | None, 
     for x, y in prior.points_xy:
         for radius, colour in ((6, (0, 0, 0)), (4, PROMPT_COLOUR)):
             cv2.circle(canvas, (round(float(x)), round(float(y))), round(radius * unit), colour, -1, cv2.LINE_AA)
-    return np.vstack([canvas, caption_bar(width, unit, [caption, _LEGEND])])
+    legend = f'white: prior by {backend}   green: acting tool   dot: prompt'
+    return np.vstack([canvas, caption_bar(width, unit, [caption, legend])])
 
 
 def write_sheet(path: Path, pictures: Sequence[np.ndarray]) -> None:

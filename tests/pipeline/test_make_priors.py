@@ -34,7 +34,7 @@ def test_a_finished_store_is_reported_and_nothing_is_made(refined, toy_data, cap
     monkeypatch.setattr(SimulatedPrior, 'segment', lambda *args: pytest.fail('the backend was called'))
     assert make(toy_data, refined) == 0
     out = capsys.readouterr().out
-    assert 'straddling' in out and 'prior: simulated' in out
+    assert 'straddle %' in out and 'prior: simulated' in out
     report = json.loads((refined / 'demo_coarse/priors-simulated/report/report.json').read_text())
     assert (report['frames'], report['made']) == (8, 8)
     groups = {(group['by'], group['name']): group for group in report['groups']}
