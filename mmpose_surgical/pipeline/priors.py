@@ -174,10 +174,10 @@ def _groups(frame: Frame) -> list[tuple[str, str]]:
 def report_table(groups: dict[tuple[str, str], PriorReport], stage: PriorStage) -> Table:
     """Failed, straddling and IoU of the priors, by action and by acting tool."""
     prior: dict[str, Any] = stage.cfg.prior
-    table = Table(box=box.SIMPLE_HEAD, caption=f'prior: {prior["backend"]}', caption_justify='left')
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=f'prior: {prior["backend"]}', caption_justify='left')
     table.add_column('by')
     table.add_column('', no_wrap=True, overflow='fold')
-    for name in ('pictures', 'unprompted', 'failed %', 'straddle %', 'IoU %'):
+    for name in ('pictures', 'no prompt', 'failed %', 'straddle %', 'IoU %'):
         table.add_column(name, justify='right')
     for (by, name), report in sorted(groups.items(), key=lambda item: (item[0][0] != 'all', item[0])):
         prompted = report.pictures - report.unprompted
