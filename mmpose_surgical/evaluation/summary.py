@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmpose_surgical.datasets.annotations import Annotations
+from mmpose_surgical.datasets.boxes import ORACLE_LABEL, WHOLE_PICTURE
 from mmpose_surgical.files import write_json
 
 if TYPE_CHECKING:
@@ -85,12 +86,18 @@ def _caption(metrics: Mapping[str, Any]) -> str:
     lines = [f'data: {_data(meta)}',
              f'matching: {meta["tolerance"]:g} px on {_canvas(meta["canvas"])}, {meta["protocol"]}',
              f'threshold: {_threshold(meta)}',
-             f'prior: {_prior(meta)}',
+             f'prior: {_prior(meta)}', *_box(meta),
              f'best tip on the acting tool: {percent(active["accuracy"])} % of {active["frames"]} frames '
              f'(answered: {percent(active["answered"])} %)',
              f'false points per idle minute: {"-" if idle["all"] is None else format(idle["all"], ".1f")} '
              f'({idle["frames"]} frames)']
     return escape('\n'.join(lines))
+
+
+def _box(meta: Mapping[str, Any]) -> list[str]:
+    box = meta.get('box', WHOLE_PICTURE)
+    return [] if box == WHOLE_PICTURE else [f'box: {box}' + (
+        ', from the ground truth: not to be compared' if box == ORACLE_LABEL else '')]
 
 
 def _data(meta: Mapping[str, Any]) -> str:

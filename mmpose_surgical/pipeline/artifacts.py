@@ -16,8 +16,9 @@ RECORD = 'artifact.json'
 LOCK = '.lock'
 
 # Where something runs and how fast never changes what comes out; weights to start from count by content.
+# So does a file of boxes.
 _NOT_CONTENT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'data_root', 'predictions',
-                'priors', 'out_predictions', 'lazy_init', 'checkpoint'}
+                'priors', 'out_predictions', 'lazy_init', 'checkpoint', 'box'}
 
 
 class Status(Enum):

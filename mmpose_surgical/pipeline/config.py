@@ -4,12 +4,14 @@ A config names its data folder, window, codec and stores once, at the top level.
 a config file is evaluated, so these values are written into the places that need them here, after every override. The
 config that a run dumps is complete and works without this module.
 """
+import math
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from mmpose_surgical.datasets.annotations import Annotations
+from mmpose_surgical.datasets.boxes import ORACLE, PICTURE, box_label
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
 from mmpose_surgical.priors.weights import VARIABLES, find_weights, how_to_get, named_checkpoint
@@ -60,7 +62,7 @@ def fill_in(cfg: Config) -> None:
     for name in LOADERS:
         if cfg.get(name):
             dataset = cfg[name]['dataset']
-            dataset.update(data_root=cfg.data_root, **cfg.clip)
+            dataset.update(data_root=cfg.data_root, box=cfg.get('box', PICTURE), **cfg.clip)
             for transform in dataset['pipeline']:
                 _fill_transform(transform, cfg.codec)
     for name in _EVALUATORS:
@@ -70,6 +72,11 @@ def fill_in(cfg: Config) -> None:
     head = cfg.model.get('head', {})
     if head.get('type') in ('HeatmapHead', 'RefineHead'):
         head['decoder'] = dict(cfg.codec)
+    elif head.get('type') == 'RTMCCHead':
+        size = tuple(cfg.codec.input_size)
+        # Every halving of the backbone rounds up.
+        head.update(decoder=dict(cfg.codec), input_size=size, simcc_split_ratio=cfg.codec.simcc_split_ratio,
+                    in_featuremap_size=tuple(math.ceil(side / 32) for side in size))
     fusion = cfg.model.backbone.get('fusion')
     if fusion is not None:
         fusion['num_frames'] = cfg.clip.num_frames
@@ -111,6 +118,13 @@ def weights_line(cfg: Config) -> str:
     if init and init.get('type') == 'Pretrained':
         return f'backbone: {backbone["type"]}, starts from {init["checkpoint"]}'
     return f'backbone: {backbone["type"]}, from scratch'
+
+
+def box_lines(cfg: Config) -> list[str]:
+    """One line that says what the network sees where that is not the whole picture."""
+    box = cfg.get('box', PICTURE)
+    return [] if box == PICTURE else [f'box: {box_label(box)}' + (
+        ', which gives the acting tool away: not to be compared with other results' if box == ORACLE else '')]
 
 
 def fill_in_stores(cfg: Config, predictions: Path, priors: Path | None) -> None:

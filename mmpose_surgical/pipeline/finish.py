@@ -8,6 +8,7 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.boxes import PICTURE, box_label
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.evaluation.evaluator import evaluate
 from mmpose_surgical.evaluation.predictions import read_predictions
@@ -112,7 +113,7 @@ def write_results(cfg: Config, checkpoint: Path, split: str, predictions: Path, 
         threshold_from=origin,
         data=describe_data(annotations), split=split, config=Path(cfg.config_file).name, git_commit=git_commit(),
         checkpoint=dict(name=checkpoint.name, sha256=file_digest(checkpoint)),
-        prior=prior)
+        prior=prior, box=box_label(cfg.get('box', PICTURE)))
     write_metrics(folder / METRICS, metrics)
     draw_overlays(frames, points, values, annotations.root, Path(cfg.get('show_dir') or folder / 'overlays'),
                   prior_store_of(cfg) if prior else None,

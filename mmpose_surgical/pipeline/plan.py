@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mmpose_surgical.datasets.annotations import Annotations
+from mmpose_surgical.datasets.boxes import ORACLE, ORACLE_LABEL, PICTURE, box_content
 from mmpose_surgical.datasets.splits import Splits, frames_of_split, load_splits
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import file_digest, read_json, remove_folder, write_json
@@ -246,7 +247,7 @@ def train_content(cfg: Config, annotations: Annotations, **upstream: str) -> dic
     return dict(
         stage='train', version=STAGE_VERSION, seed=cfg.get('randomness', {}).get('seed'), upstream=upstream,
         data=annotations.sha256, splits=file_digest(annotations.root / 'splits.json'),
-        start_weights=start_weights(cfg), best=validation,
+        start_weights=start_weights(cfg), best=validation, **box_content(cfg.get('box', PICTURE)),
         test_pipeline=content_of(cfg.test_dataloader.dataset), **{name: content_of(cfg.get(name)) for name in sections})
 
 
@@ -265,8 +266,8 @@ def start_weights(cfg: Config) -> dict[str, str]:
         if '://' in name and not name.startswith(PREFIX):
             found[use] = name
         elif path is None or not path.is_file():
-            raise UserError(f'weights to start from not found ({use})', name, 'correct the path (COARSE_WEIGHTS, '
-                            'REFINE_WEIGHTS or load_from)')
+            raise UserError(f'weights to start from not found ({use})', name, 'correct the path (load_from, or the '
+                            '..._WEIGHTS variable that the config names)')
         else:
             found[use] = file_digest(path)
     return found
@@ -309,4 +310,5 @@ def choose_prompt_thresholds(folder: Path, cfg: Config, annotations: Annotations
 
 
 def _title(cfg: Config) -> str:
-    return Path(cfg.config_file).stem.removeprefix('demo_').replace('_', ' + ')
+    name = Path(cfg.config_file).stem.removeprefix('demo_').replace('_', ' + ')
+    return name + (f' ({ORACLE_LABEL})' if cfg.get('box') == ORACLE else '')

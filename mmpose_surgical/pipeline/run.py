@@ -8,7 +8,7 @@ from mmpose_surgical.datasets.annotations import Annotations, load_annotations
 from mmpose_surgical.datasets.splits import count_line
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.pipeline.artifacts import Status
-from mmpose_surgical.pipeline.config import load_config, prior_line, resolve_prior, uses_prior, weights_line
+from mmpose_surgical.pipeline.config import box_lines, load_config, prior_line, resolve_prior, uses_prior, weights_line
 from mmpose_surgical.pipeline.data import ensure_data
 from mmpose_surgical.pipeline.distributed import rank_from_environment, start_processes
 from mmpose_surgical.pipeline.finish import show_results
@@ -59,7 +59,7 @@ def plan_of(cfg: Config, annotations: Annotations, rebuild: bool = False) -> Pla
 def opening_lines(cfg: Config, annotations: Annotations) -> list[str]:
     """What a plan stands on: prior, data, weights. Resolves the prior of the config."""
     heading = [f'data: {cfg.data_root}' + (' (synthetic)' if annotations.synthetic else ''),
-               count_line(annotations), weights_line(cfg)]
+               count_line(annotations), weights_line(cfg), *box_lines(cfg)]
     if cfg.get('coarse'):
         asked = cfg.prior.backend
         if uses_prior(cfg):
