@@ -24,6 +24,7 @@ from mmpose_surgical.pipeline.config import uses_prior
 from mmpose_surgical.pipeline.distributed import wait_for_all
 from mmpose_surgical.pipeline.prompting import describe_prior
 from mmpose_surgical.pipeline.stages import METRICS, build_runner, final_checkpoint
+from mmpose_surgical.pipeline.yolo import by_ultralytics, predict_yolo
 from mmpose_surgical.visualization.overlays import draw_overlays
 
 THRESHOLDS = 'thresholds.json'
@@ -31,6 +32,8 @@ THRESHOLDS = 'thresholds.json'
 
 def predict_split(cfg: Config, checkpoint: Path, split: str, folder: Path) -> Path:
     """Run the test loop on a split; returns the predictions file (all points, no threshold)."""
+    if by_ultralytics(cfg):
+        return predict_yolo(cfg, checkpoint, split, folder)
     cfg = copy.deepcopy(cfg)
     cfg.load_from, cfg.resume = str(checkpoint), False
     out = folder / f'{split}_predictions.json'

@@ -34,6 +34,7 @@ from mmpose_surgical.pipeline.config import fill_in_stores, load_config, uses_pr
 from mmpose_surgical.pipeline.memory import keep_freed_memory
 from mmpose_surgical.pipeline.prompting import backend_of, jitter_of, predictions_of_store
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage
+from mmpose_surgical.pipeline.yolo import by_ultralytics, check_ultralytics
 
 STAGE_VERSION = 3
 """Raised when a stage of this package makes something else from the same config."""
@@ -141,6 +142,8 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
     if not cfg.get('coarse'):
         artifact = Artifact(Path(cfg.work_dir), train_content(cfg, annotations))
         check_own_folder(artifact, rebuild, plan)
+        if by_ultralytics(cfg) and artifact.status is not Status.DONE:
+            check_ultralytics(cfg)
         plan.stages.append(TrainStage(_title(cfg), cfg, artifact, finish_run))
         return plan
     predictions, priors = add_coarse_stages(plan, cfg, annotations, splits, rebuild)

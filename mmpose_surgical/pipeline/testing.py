@@ -20,6 +20,7 @@ from mmpose_surgical.pipeline.plan import PROMPT_THRESHOLDS, STAGE_VERSION, Plan
 from mmpose_surgical.pipeline.prompting import backend_of
 from mmpose_surgical.pipeline.run import parse_options
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage
+from mmpose_surgical.pipeline.yolo import by_ultralytics, check_ultralytics
 from mmpose_surgical.priors.prompts import PROMPT_OPTIONS
 from mmpose_surgical.priors.weights import VARIABLES, named_checkpoint
 
@@ -52,6 +53,8 @@ def test_command(args: argparse.Namespace) -> int:
         plan = prior_plan(cfg, annotations, args.split, checkpoint, folder)
         for line in [*heading, *plan.lines()]:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if by_ultralytics(cfg):
+        check_ultralytics(cfg)
     start_processes(args.launcher)
     if plan is not None:
         plan.run(console)
