@@ -11,20 +11,22 @@ Usage: ultralytics_program.py JOB.json, where a job is one of
   scratch or from ``weights`` in ``folder``, and goes on where an earlier call was cut off; leaves ``final.pt`` there.
 - ``{"task": "predict", "weights", "images", "out", "arguments"}``: writes ``{picture name: [{score, points}, ...]}``.
 
-Each line on stdout is ``done total``; what ultralytics has to say goes to stderr.
+Each line on stdout is ``done total``; what ultralytics has to say goes to stderr. The program ends when its stdin does,
+so that it never outlives whoever started it and works on a folder that a later call has taken up.
 """
 import contextlib
 import json
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 from tip_order import tip_order
 
-KEPT = 'resume.pt'
-"""The last whole checkpoint; ultralytics writes its own in place, so that a kill can leave half of one."""
+KEPT = 'resume_{}.pt'
+"""A whole checkpoint, by its number of epochs. ultralytics writes its own in place: a kill can leave half of one."""
 FINAL = 'final.pt'
 
 
@@ -63,21 +65,32 @@ def trainer_class() -> type:
 
 def train(job: dict, report) -> None:
     from ultralytics import YOLO
-    folder = Path(job['folder'])
-    kept = folder / KEPT
-    begun = kept.is_file()
-    model = YOLO(str(kept) if begun else job['model'], task='pose')
-    if job.get('weights') and not begun:
+    folder, arguments = Path(job['folder']), job['arguments']
+    done, kept = last_kept(folder)
+    if done >= arguments['epochs']:  # cut off behind the last epoch, from which ultralytics does not go on
+        copy(kept, folder / FINAL)
+        return
+    model = YOLO(str(kept or job['model']), task='pose')
+    if job['weights'] and kept is None:
         model.load(job['weights'])
 
     def keep(trainer) -> None:
-        copy(trainer.last, kept)
+        _, before = last_kept(folder)
+        copy(trainer.last, folder / KEPT.format(trainer.epoch + 1))
+        if before is not None:
+            before.unlink()
 
     model.add_callback('on_model_save', keep)
     model.add_callback('on_fit_epoch_end', lambda trainer: report(trainer.epoch + 1, trainer.epochs))
-    model.train(trainer=trainer_class(), save_dir=str(folder), exist_ok=True, resume=str(kept) if begun else False,
-                **job['arguments'])
+    model.train(trainer=trainer_class(), save_dir=str(folder), exist_ok=True, resume=str(kept) if kept else False,
+                **arguments)
     copy(model.trainer.last, folder / FINAL)
+
+
+def last_kept(folder: Path) -> tuple[int, Path | None]:
+    """The number of epochs of the last whole checkpoint, and its file."""
+    found = {int(path.stem.partition('_')[2]): path for path in folder.glob(KEPT.format('*'))}
+    return max(found.items(), default=(0, None))
 
 
 def predict(job: dict, report) -> None:
@@ -102,7 +115,14 @@ def copy(source: Path, target: Path) -> None:
     os.replace(part, target)
 
 
+def end_with_stdin() -> None:
+    while os.read(0, 1024):  # not sys.stdin, whose lock would be held when the program ends by itself
+        pass
+    os._exit(1)
+
+
 def main() -> None:
+    threading.Thread(target=end_with_stdin, daemon=True).start()
     os.environ['YOLO_OFFLINE'] = 'true'
     job = json.loads(Path(sys.argv[1]).read_text())
     stdout = sys.stdout

@@ -48,8 +48,10 @@ def label_lines(points: np.ndarray, visible: np.ndarray, size: tuple[int, int], 
     return lines
 
 
-def export_sample(results: Mapping[str, Any], images: Path, labels: Path, margin: float) -> dict[str, Any]:
+def export_sample(results: Mapping[str, Any], images: Path, labels: Path | None, margin: float) -> dict[str, Any]:
     """Write picture and labels of one sample behind ``TopdownAffine``, named by its image id.
+
+    Without a folder for ``labels`` there are none: what is predicted needs no ground truth beside it.
 
     Returns:
         ``{input_center, input_scale, input_size}``, the way back to the original picture.
@@ -57,20 +59,21 @@ def export_sample(results: Mapping[str, Any], images: Path, labels: Path, margin
     import cv2
     name, size = str(results['img_id']), tuple(map(int, results['input_size']))
     write_atomically(images / f'{name}.png', lambda path: cv2.imwrite(str(path), results['img']))
-    lines = label_lines(results['transformed_keypoints'], results['keypoints_visible'], size, margin)
-    write_text(labels / f'{name}.txt', ''.join(f'{line}\n' for line in lines))
+    if labels is not None:
+        lines = label_lines(results['transformed_keypoints'], results['keypoints_visible'], size, margin)
+        write_text(labels / f'{name}.txt', ''.join(f'{line}\n' for line in lines))
     return dict(input_center=[float(v) for v in results['input_center']],
                 input_scale=[float(v) for v in results['input_scale']], input_size=list(size))
 
 
 def write_data_file(folder: Path) -> Path:
-    """``data.yaml`` beside ``images/train``. JSON is YAML too.
+    """``data.yaml`` beside ``images``. JSON is YAML too.
 
     ``flip_idx`` changes nothing: tips are ordered anew behind augmentation, in ``ultralytics_program.py``. ultralytics
     wants validation pictures; nothing is chosen on them, so the training pictures stand in.
     """
     write_json(folder / DATA_FILE, dict(
-        path=str(folder.resolve()), train='images/train', val='images/train', names=['tool'],
+        path=str(folder.resolve()), train='images', val='images', names=['tool'],
         kpt_shape=[len(SLOTS), 3], flip_idx=list(range(len(SLOTS)))))
     return folder / DATA_FILE
 

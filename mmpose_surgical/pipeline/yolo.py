@@ -38,9 +38,8 @@ def check_ultralytics(cfg: Config) -> None:
         UserError: ultralytics is not there, or several processes were started.
     """
     if cfg.get('launcher', 'none') != 'none':
-        raise UserError('ultralytics starts its processes itself', '--launcher', 'leave it out, and name the GPUs: '
-                        '--cfg-options model.device=0,1')
-    python = _python(cfg)
+        raise UserError('ultralytics is run as one process', '--launcher', 'leave it out')
+    python = _python()
     found = 'import importlib.util, sys; sys.exit(importlib.util.find_spec("ultralytics") is None)'
     try:
         missing = subprocess.run([python, '-c', found], capture_output=True).returncode
@@ -62,7 +61,7 @@ def train_yolo(cfg: Config, progress: Callable[[int, int], None] = lambda done, 
     data = work / 'data'
     # The geometry is written last: what has it is complete, and the work directory stands for one content.
     pictures = len(read_json(data / _GEOMETRY) if (data / _GEOMETRY).is_file() else
-                   export_split(cfg, cfg.train_dataloader.dataset.split, data, 'train'))
+                   export_split(cfg, cfg.train_dataloader.dataset.split, data))
     init = cfg.model.backbone.get('init_cfg')
     _run(cfg, work, dict(
         task='train', model=f'{cfg.model.backbone.type}.yaml', weights=init and str(Path(init.checkpoint).resolve()),
@@ -98,10 +97,10 @@ def predict_yolo(cfg: Config, checkpoint: Path, split: str, folder: Path) -> Pat
     """Predict a split; returns the predictions file (all points, no threshold)."""
     work = folder / 'ultralytics'
     remove_folder(work)
-    geometry = export_split(cfg, split, work / 'data', split)
+    geometry = export_split(cfg, split, work / 'data', labels=False)
     answers = work / 'answers.json'
     _run(cfg, work, dict(
-        task='predict', weights=str(checkpoint.resolve()), images=str((work / 'data/images' / split).resolve()),
+        task='predict', weights=str(checkpoint.resolve()), images=str((work / 'data/images').resolve()),
         out=str(answers.resolve()), arguments=dict(
             imgsz=max(cfg.codec.input_size), device=_device(cfg), batch=cfg.test_dataloader.batch_size,
             **_plain(cfg.model.predict))), folder)
@@ -111,8 +110,8 @@ def predict_yolo(cfg: Config, checkpoint: Path, split: str, folder: Path) -> Pat
     return out
 
 
-def export_split(cfg: Config, split: str, folder: Path, name: str) -> dict[str, dict[str, Any]]:
-    """Write ``images/<name>`` and ``labels/<name>`` of a split; returns the geometry by picture name.
+def export_split(cfg: Config, split: str, folder: Path, labels: bool = True) -> dict[str, dict[str, Any]]:
+    """Write ``images/`` and ``labels/`` of a split; returns the geometry by picture name.
 
     Pictures pass the test pipeline up to ``TopdownAffine``, so that they are what the other methods see.
     """
@@ -125,7 +124,7 @@ def export_split(cfg: Config, split: str, folder: Path, name: str) -> dict[str, 
     dataset_cfg.split = split
     dataset_cfg.pipeline = [step for step in dataset_cfg.pipeline if step['type'] != 'PackClipInputs']
     dataset = DATASETS.build(dataset_cfg)
-    places = folder / 'images' / name, folder / 'labels' / name
+    places = folder / 'images', folder / 'labels' if labels else None
     geometry = {}
     for index in range(len(dataset)):
         results = dataset[index]
@@ -146,8 +145,8 @@ def _run(cfg: Config, work: Path, job: Mapping[str, Any], log_folder: Path,
     # Its settings file would otherwise land in the user's home.
     env = os.environ | dict(YOLO_OFFLINE='true', YOLO_CONFIG_DIR=str(work.resolve()))
     with log.open('a', encoding='utf-8') as file, subprocess.Popen(
-            [_python(cfg), str(PROGRAM), str(work / 'job.json')], env=env, stdout=subprocess.PIPE, stderr=file,
-            text=True) as process:
+            [_python(), str(PROGRAM), str(work / 'job.json')], env=env, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=file, text=True) as process:
         for line in process.stdout:
             done, _, total = line.partition(' ')
             if done.isdigit() and total.strip().isdigit():
@@ -158,8 +157,8 @@ def _run(cfg: Config, work: Path, job: Mapping[str, Any], log_folder: Path,
                         'command goes on from the last epoch')
 
 
-def _python(cfg: Config) -> str:
-    return cfg.get('ultralytics_python') or sys.executable
+def _python() -> str:
+    return os.environ.get('YOLO_PYTHON') or sys.executable
 
 
 def _device(cfg: Config) -> str:

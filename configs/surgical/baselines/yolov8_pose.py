@@ -1,4 +1,5 @@
-# YOLOv8-pose, trained and run by ultralytics (AGPL-3.0) in a process of its own: pip install "mmpose_surgical[yolo]".
+# YOLOv8-pose, trained and run by ultralytics (AGPL-3.0) in a process of its own: pip install "mmpose_surgical[yolo]",
+# or name the Python of an environment that has it with YOLO_PYTHON.
 #
 # One class, `tool`; only acting tools are objects, and a frame in which nothing acts has none, so that the detector
 # learns to abstain, by object and by the visibility of each point. Pictures are exported at the input size of the other
@@ -7,7 +8,6 @@
 _base_ = ['../../_base_/schedules/adamw_cosine.py', '../../_base_/datasets/surgical.py']
 
 clip = dict(num_frames=1)
-ultralytics_python = '{{$YOLO_PYTHON:}}'  # an environment with ultralytics; empty: the one that runs
 
 model = dict(
     type='UltralyticsPose',
