@@ -78,3 +78,14 @@ def test_baselines_share_what_makes_a_comparison_fair():
             step for step in coarse.train_dataloader.dataset.pipeline if step in own and step.type not in (
                 'LoadClip', 'TopdownAffine', 'GenerateTarget', 'PackClipInputs')]
         assert weights_line(cfg).endswith('from scratch')
+
+
+def test_every_baseline_has_its_metafile_and_readme_rows():
+    import yaml
+    folder = ROOT / 'configs/surgical/baselines'
+    meta = yaml.safe_load((folder / 'metafile.yml').read_text())
+    configs = {path.relative_to(ROOT).as_posix() for path in folder.glob('*.py')}
+    assert {model['Config'] for model in meta['Models']} == configs
+    assert {model['In Collection'] for model in meta['Models']} == {c['Name'] for c in meta['Collections']}
+    readme = (folder / 'README.md').read_text()
+    assert all(f'[config]({config.rpartition("/")[2]})' in readme for config in configs)
