@@ -98,7 +98,7 @@ class TrainStage:
         wait_for_all()
 
 
-def train(cfg: Config, progress: Progress) -> None:
+def train(cfg: Config, progress: Progress = lambda done, total: None) -> None:
     """Train in ``cfg.work_dir``, from its last readable checkpoint if there is one."""
     if by_ultralytics(cfg):
         train_yolo(cfg, progress)
