@@ -35,7 +35,7 @@ def stores(plugin, tmp_path):
     return tmp_path, (x, y)
 
 
-def run(stores, image_id=7, flip=0.0, draw=None, with_prior=True):
+def run(stores, image_id=7, flip=0.0, draw=None, with_prior=True, jitter=0):
     """MMPose's geometry and then the prior, on a picture that shows the same blob."""
     from mmcv.transforms import Compose
     from mmengine.registry import init_default_scope
@@ -50,7 +50,7 @@ def run(stores, image_id=7, flip=0.0, draw=None, with_prior=True):
     steps += [dict(type='RandomBBoxTransform', **draw)] if draw else []
     steps += [dict(type='TopdownAffine', input_size=INPUT),
               dict(type='LoadMaskPrior', predictions=str(folder / 'coarse'),
-                   priors=str(folder / 'priors') if with_prior else None, heatmap_size=HEATMAP)]
+                   priors=str(folder / 'priors') if with_prior else None, heatmap_size=HEATMAP, jitter=jitter)]
     return Compose(steps)(results)
 
 
@@ -95,7 +95,7 @@ def test_failed_prior_reads_as_zero(stores):
 
 def test_miss_names_the_picture_and_the_tool(stores):
     from mmpose_surgical.errors import UserError
-    with pytest.raises(UserError, match='99.*tools/train.py'):
+    with pytest.raises(UserError, match='99.*tools/make_priors.py'):
         run(stores, image_id=99)
 
 
@@ -110,6 +110,24 @@ def test_colour_jitter_leaves_the_global_random_state_alone(plugin):
     np.random.randint(2**31)
     assert after == np.random.rand()
     assert (out[0] == out[1]).all() and frames[0].max() == 90
+
+
+def test_jittered_priors_are_drawn_among_and_a_lacking_one_is_an_error(stores):
+    from mmpose_surgical.errors import UserError
+    from mmpose_surgical.priors.store import RecordStore
+    point = dict(points_xy=np.ones((1, 2), np.float32), labels=np.ones(1, np.int64))
+    with RecordStore(stores[0] / 'priors', dict(backend='test'), mode='a') as store:
+        for variant, level in ((0, -64), (1, 64)):
+            store.put(f'v{variant}', dict(point, logits=np.full((100, 160), level, np.int8)),
+                      dict(iou=1.0, object_score=1.0, valid=True))
+            store.link(f'7/{variant}' if variant else 7, f'v{variant}')
+    np.random.seed(0)
+    seen = {round(float(run(stores, jitter=1)['prior_mask'].max()), 2) for _ in range(12)}
+    assert seen == {0.02, 0.98}
+    with pytest.raises(UserError, match='image 7/2 is missing'):
+        for _ in range(12):
+            run(stores, jitter=2)
+    assert not run(stores, image_id=8, jitter=2)['prior_valid']  # no prompts, hence no jittered ones
 
 
 def test_without_a_prior_store_the_mask_is_zero_and_not_valid(stores):
