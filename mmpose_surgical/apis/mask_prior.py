@@ -6,6 +6,7 @@ import numpy as np
 
 import mmpose_surgical.plugin  # noqa: F401  (registers the backends)
 from mmpose_surgical.errors import UserError
+from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.priors.base import MaskPrior, PriorFrame, build_backend
 from mmpose_surgical.priors.prompts import prompts_from_points
 
@@ -20,11 +21,14 @@ class LiveMaskPrior:
         thresholds: Least score of a prompt for ``tip`` and ``anchor`` (``prompt_thresholds.json`` of a run).
 
     Raises:
-        UserError: There is no such backend, or it lacks weights.
+        UserError: There is no such backend, it lacks weights, or a threshold is missing.
     """
 
     def __init__(self, prior: Mapping[str, Any], thresholds: Mapping[str, float]) -> None:
         self.backend = build_backend(prior)
+        if missing := [name for name in LANDMARKS if name not in thresholds]:
+            raise UserError(f'no prompt threshold for {", ".join(missing)}', fix='give one for each landmark, as in '
+                            'prompt_thresholds.json of a run')
         self.thresholds = dict(thresholds)
 
     def __call__(self, picture: np.ndarray, keypoints: np.ndarray, scores: np.ndarray,

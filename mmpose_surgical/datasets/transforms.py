@@ -11,7 +11,6 @@ from mmpose.datasets.transforms import PackPoseInputs, PhotometricDistortion
 from mmpose.registry import TRANSFORMS
 from mmpose.structures.bbox import get_warp_matrix
 
-from mmpose_surgical.errors import UserError
 from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.priors.base import MaskPrior
 from mmpose_surgical.priors.maker import variant_id
@@ -31,14 +30,10 @@ class LoadClip(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         frames: dict[str, np.ndarray] = {}
-        expected = results['bbox'][0, 2:].astype(int).tolist()
+        width, height = results['bbox'][0, 2:].astype(int).tolist()
         for path in results['img_paths']:
             if path not in frames:
-                frames[path] = read_picture(path)
-                height, width = frames[path].shape[:2]
-                if [width, height] != expected:
-                    raise UserError(f'picture is {width}x{height}, the annotation says {expected[0]}x{expected[1]}',
-                                    path, 'correct "width" and "height" of the image record')
+                frames[path] = read_picture(path, (width, height))
         clip = [frames[path] for path in results['img_paths']]
         results['img'] = clip if len(clip) > 1 else clip[0]
         results['img_shape'] = results['ori_shape'] = clip[0].shape[:2]

@@ -127,6 +127,10 @@ class Artifact:
         """
         self._write(done=True, outputs={os.path.relpath(path, self.folder): path.stat().st_size for path in outputs},
                     **facts)
+        self.release()
+
+    def release(self) -> None:
+        """Let other processes make this folder too, where what it holds bears that."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -38,6 +38,8 @@ STAGE_VERSION = 3
 """Raised when a stage of this package makes something else from the same config."""
 
 PROMPT_THRESHOLDS = 'prompt_thresholds.json'
+_SPEED_SECONDS = 600.
+"""Steps of this long count for rate and time left: SAM 3 takes half a minute a picture on a CPU."""
 NEVER_PROMPTS = 2.0
 """Threshold above any score, of a landmark that the data does not annotate or that was never predicted."""
 
@@ -96,7 +98,8 @@ class Plan:
             console.print(f'[bold]\\[{number}/{total}] {stage.title}[/bold]')
             start = time.monotonic()
             with Progress(TextColumn('      '), BarColumn(), MofNCompleteColumn(), RateColumn(),
-                          TimeRemainingColumn(), console=console, transient=True) as bar:
+                          TimeRemainingColumn(), console=console, transient=True,
+                          speed_estimate_period=_SPEED_SECONDS) as bar:
                 stage.run(partial(_show, bar, bar.add_task('', total=None, visible=False)))
             console.print(f'\\[{number}/{total}] done in {time.monotonic() - start:.1f} s{stage.note}', highlight=False,
                           soft_wrap=True)
@@ -145,8 +148,10 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
     predictions, priors = add_coarse_stages(plan, cfg, annotations, splits, rebuild)
     fill_in_stores(cfg, predictions.folder, priors and priors.folder)
     stores = dict(predictions=predictions, **(dict(priors=priors) if priors else {}))
-    artifact = Artifact(Path(cfg.work_dir), train_content(
-        cfg, annotations, **{name: store.fingerprint for name, store in stores.items()}))
+    upstream = {name: store.fingerprint for name, store in stores.items()}
+    if jitter := jitter_of(cfg):
+        upstream['jitter'] = f'{jitter["count"]} x {jitter["px"]} px'
+    artifact = Artifact(Path(cfg.work_dir), train_content(cfg, annotations, **upstream))
     check_own_folder(artifact, rebuild, plan)
     facts = dict(prior_config=dict(cfg.prior), prior_fingerprint=backend_of(cfg).fingerprint if priors else None,
                  coarse=os.path.relpath(predictions.folder.parent, artifact.folder),
@@ -193,13 +198,18 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
                                     lambda folder: choose_prompt_thresholds(folder, cfg, annotations)))
     if not uses_prior(cfg):
         return predictions, None
+    backend = backend_of(cfg)
     priors = placed(whole.folder / f'priors-{cfg.prior.backend}', dict(
-        stage='priors', version=STAGE_VERSION, backend=backend_of(cfg).fingerprint,
-        predictions=predictions.fingerprint, jitter=jitter_of(cfg)))
-    frames = [frame for split in ('train', 'val', 'test') for frame in frames_of_split(annotations, split)]
-    plan.stages.append(PriorStage('mask priors', priors, cfg, predictions.folder,
-                                  lambda: read_json(predictions.folder / PROMPT_THRESHOLDS), frames,
-                                  annotations.root))
+        stage='priors', version=STAGE_VERSION, backend=backend.fingerprint, options=backend.parameters(),
+        predictions=predictions.fingerprint))
+    train, *others = (frames_of_split(annotations, split) for split in ('train', 'val', 'test'))
+    stage = PriorStage('mask priors', priors, cfg, predictions.folder,
+                       lambda: read_json(predictions.folder / PROMPT_THRESHOLDS),
+                       [frame for frames in (train, *others) for frame in frames], annotations.root,
+                       training=frozenset(frame.image_id for frame in train))
+    if stage.status is not Status.DONE:
+        backend.check()
+    plan.stages.append(stage)
     return predictions, priors
 
 

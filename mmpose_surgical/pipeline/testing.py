@@ -1,5 +1,6 @@
 """What ``tools/test.py`` does."""
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mmpose_surgical.pipeline.prompting import backend_of
 from mmpose_surgical.pipeline.run import parse_options
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage
 from mmpose_surgical.priors.prompts import PROMPT_OPTIONS
-from mmpose_surgical.priors.weights import VARIABLES, named_checkpoint
+from mmpose_surgical.priors.weights import VARIABLES
 
 
 def test_command(args: argparse.Namespace) -> int:
@@ -85,16 +86,19 @@ def facts_of(folder: Path) -> dict[str, Any]:
 def trained_prior(cfg: Config, options: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
     """The config's prior; ``auto`` means the backend and the options that the model was trained with.
 
-    What the command line says goes before, and what belongs to the machine is not taken over from another one: its
-    device, and the path of the weights where this machine names its own.
+    What the command line says goes before, and what belongs to a machine is not taken over from another one: its
+    device, and a path of weights where this machine names its own or, in a config that training left, has none.
     """
     prior = dict(cfg.prior)
+    given = {key.removeprefix('prior.'): value for key, value in options.items() if key.startswith('prior.')}
+    trained = facts_of(checkpoint.parent)['prior_config']
     if prior['backend'] == 'auto':
-        given = {key.removeprefix('prior.'): value for key, value in options.items() if key.startswith('prior.')}
-        trained = dict(facts_of(checkpoint.parent)['prior_config'], device=prior.get('device', ''))
-        if trained['backend'] in VARIABLES and named_checkpoint(trained['backend'], prior.get('checkpoint')):
-            trained['checkpoint'] = prior.get('checkpoint', '')
-        prior = prior | trained | {key: value for key, value in given.items() if key != 'backend'}
+        prior = prior | trained | dict(device='') | {key: value for key, value in given.items() if key != 'backend'}
+    if prior['backend'] in VARIABLES and prior['backend'] == trained['backend'] and not given.get('checkpoint'):
+        own = cfg.prior.get('checkpoint', '')
+        if own == trained['checkpoint'] and not Path(own).exists():
+            own = ''
+        prior['checkpoint'] = own or os.environ.get(VARIABLES[prior['backend']], '') or trained['checkpoint']
     # Jittered prompts are for training alone.
     return {key: value for key, value in prior.items() if key not in PROMPT_OPTIONS}
 
@@ -126,11 +130,15 @@ def prior_plan(cfg: Config, annotations: Annotations, split: str, checkpoint: Pa
     if not uses_prior(cfg):
         fill_in_stores(cfg, predictions.folder, None)
         return plan
+    backend = backend_of(cfg)
     priors = Artifact(folder / f'priors-{cfg.prior.backend}', dict(
-        stage='priors', version=STAGE_VERSION, backend=backend_of(cfg).fingerprint, thresholds=thresholds,
-        predictions=predictions.fingerprint))
+        stage='priors', version=STAGE_VERSION, backend=backend.fingerprint, options=backend.parameters(),
+        thresholds=thresholds, predictions=predictions.fingerprint))
     fill_in_stores(cfg, predictions.folder, priors.folder)
-    plan.stages.append(PriorStage('mask priors', priors, cfg, predictions.folder, lambda: thresholds,
-                                  frames_of_split(annotations, split), annotations.root))
+    stage = PriorStage('mask priors', priors, cfg, predictions.folder, lambda: thresholds,
+                       frames_of_split(annotations, split), annotations.root)
+    if stage.status is not Status.DONE:
+        backend.check()
+    plan.stages.append(stage)
     plan.replaced += [priors.folder] if priors.status is Status.STALE else []
     return plan

@@ -93,9 +93,9 @@ def test_failed_prior_reads_as_zero(stores):
     assert results['prior_mask'].max() == 0 and results['prior_valid'] == 0
 
 
-def test_miss_names_the_picture_and_the_tool(stores):
+def test_miss_names_the_picture_and_the_fix(stores):
     from mmpose_surgical.errors import UserError
-    with pytest.raises(UserError, match='99.*tools/make_priors.py'):
+    with pytest.raises(UserError, match='99.*repeat the command'):
         run(stores, image_id=99)
 
 

@@ -119,7 +119,7 @@ def test_config_of_a_refiner_with_a_coarse_checkpoint(refined, tmp_path):
 
 @pytest.mark.parametrize('options, variable, expected', [
     ({}, '', dict(checkpoint='/training/sam3.pt', dtype='bfloat16', device='')),
-    ({}, '/here/sam3.pt', dict(checkpoint='', dtype='bfloat16', device='')),  # the environment is asked later on
+    ({}, '/here/sam3.pt', dict(checkpoint='/here/sam3.pt', dtype='bfloat16', device='')),
     ({'prior.checkpoint': '/mine.pt', 'prior.dtype': 'float32', 'prior.device': 'cpu'}, '/here/sam3.pt',
      dict(checkpoint='/mine.pt', dtype='float32', device='cpu')),
 ])
@@ -131,6 +131,10 @@ def test_what_a_machine_names_goes_before_what_the_training_machine_had(monkeypa
     cfg = Config(dict(prior=dict(backend='auto', checkpoint='')))
     cfg.merge_from_dict(options)
     assert testing.trained_prior(cfg, options, Path('refine/epoch_2.pth')) == dict(expected, backend='sam3')
+    # The config that training left names what there was on that machine.
+    dumped = Config(dict(prior=trained))
+    dumped.merge_from_dict(options)
+    assert testing.trained_prior(dumped, options, Path('refine/epoch_2.pth'))['checkpoint'] == expected['checkpoint']
 
 
 def test_priors_of_other_weights_are_told(refined, tmp_path, capsys):
