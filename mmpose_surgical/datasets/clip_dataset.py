@@ -23,6 +23,7 @@ class SurgicalClipDataset(BaseDataset):
     A sample carries ``img_paths`` (T files, oldest first), ``target_index``, a box over the whole picture and the
     landmarks of all acting tools: ``keypoints`` (N, 3, 2) in pixels of the original picture and ``keypoints_visible``
     (N, 3), in the slots tip1, tip2, anchor. A frame in which nothing acts is a true negative: N = 1 with empty slots.
+    For training it also carries ``acting_tools``, from which direct mask supervision takes its masks.
 
     Args:
         data_root: Folder with ``annotations.json`` and optionally ``splits.json``.
@@ -88,8 +89,10 @@ class SurgicalClipDataset(BaseDataset):
     def _sample(self, index: int, frame: Frame, root: Path, annotated: np.ndarray) -> dict[str, Any]:
         paths, position = window_paths(frame, root, self.num_frames, self.spacing, self.window)
         keypoints, visible = tools_to_slots(frame)
+        supervision = {} if self.test_mode else dict(acting_tools=frame.active_tools)
         return dict(
-            id=index, img_id=frame.image_id, img_path=str(paths[position]), img_paths=[str(path) for path in paths],
+            supervision, id=index, img_id=frame.image_id,
+            img_path=str(paths[position]), img_paths=[str(path) for path in paths],
             target_index=position, video=frame.video.name, frame_id=frame.frame_id,
             keypoints=keypoints, keypoints_visible=visible, landmark_annotated=annotated,
             bbox=np.array([[0, 0, frame.width, frame.height]], dtype=np.float32),

@@ -70,6 +70,8 @@ def fill_in(cfg: Config) -> None:
     head = cfg.model.get('head', {})
     if head.get('type') in ('HeatmapHead', 'RefineHead'):
         head['decoder'] = dict(cfg.codec)
+    if head.get('loss', {}).get('type') == 'GatedMSELoss':
+        head.loss.alpha = cfg.codec.alpha
     fusion = cfg.model.backbone.get('fusion')
     if fusion is not None:
         fusion['num_frames'] = cfg.clip.num_frames
@@ -81,7 +83,7 @@ def _fill_transform(transform: dict, codec: dict) -> None:
         transform['input_size'] = tuple(codec['input_size'])
     elif transform['type'] == 'GenerateTarget':
         transform['encoder'] = dict(codec)
-    elif transform['type'] == 'LoadMaskPrior':
+    elif transform['type'] in ('LoadMaskPrior', 'LoadToolMask'):
         transform['heatmap_size'] = tuple(codec['heatmap_size'])
 
 

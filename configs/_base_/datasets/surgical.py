@@ -19,6 +19,8 @@ coarse_train_pipeline = [
 coarse_test_pipeline = [
     dict(type='LoadClip'), geometry[0], dict(type='TopdownAffine'), dict(type='PackClipInputs')
 ]
+# The same with the acting tool's mask in the target.
+direct_train_pipeline = [*coarse_train_pipeline[:-2], dict(type='LoadToolMask'), *coarse_train_pipeline[-2:]]
 # The same with coarse heatmaps and mask prior from the store, warped like the picture.
 refine_train_pipeline = [
     dict(type='LoadClip'), *geometry, dict(type='TopdownAffine'), colour, dict(type='LoadMaskPrior'),
