@@ -56,7 +56,11 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None, work_di
 
 
 def fill_in(cfg: Config) -> None:
-    """Write data folder, window and codec into data sets, transforms, evaluators and model. Idempotent."""
+    """Write data folder, window, codec and epochs into data sets, transforms, schedule and model. Idempotent."""
+    for scheduler in cfg.get('param_scheduler', []):
+        if scheduler['type'] == 'CosineAnnealingLR' and scheduler.get('by_epoch', True):
+            for key, value in (('begin', 0), ('end', cfg.train_cfg.max_epochs), ('T_max', cfg.train_cfg.max_epochs)):
+                scheduler.setdefault(key, value)
     for name in LOADERS:
         if cfg.get(name):
             dataset = cfg[name]['dataset']
