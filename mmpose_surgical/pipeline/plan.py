@@ -319,4 +319,5 @@ def choose_prompt_thresholds(folder: Path, cfg: Config, annotations: Annotations
 
 
 def _title(cfg: Config) -> str:
-    return Path(cfg.config_file).stem.removeprefix('demo_').replace('_', ' + ')
+    name = Path(cfg.config_file).stem.removeprefix('demo_').removeprefix('bench_')
+    return name.replace('_', ' + ' if name.startswith('refine') else ' ')
