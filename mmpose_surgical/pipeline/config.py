@@ -4,13 +4,17 @@ A config names its data folder, window, codec and stores once, at the top level.
 a config file is evaluated, so these values are written into the places that need them here, after every override. The
 config that a run dumps is complete and works without this module.
 """
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mmengine.config import Config
 
 from mmpose_surgical.datasets.annotations import Annotations
-from mmpose_surgical.errors import UserError
+from mmpose_surgical.datasets.splits import frames_of_split
+from mmpose_surgical.datasets.windows import WindowMode, target_position
+from mmpose_surgical.errors import UserError, list_problems
+from mmpose_surgical.landmarks import ACTIONS, LANDMARKS
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
 from mmpose_surgical.priors.weights import VARIABLES, find_weights, how_to_get, named_checkpoint
 
@@ -56,11 +60,16 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None, work_di
 
 
 def fill_in(cfg: Config) -> None:
-    """Write data folder, window and codec into data sets, transforms, evaluators and model. Idempotent."""
+    """Write data folder, window and codec into data sets, transforms, evaluators and model. Idempotent.
+
+    Raises:
+        UserError: The window is of no known kind.
+    """
+    clip = window_of(cfg)
     for name in LOADERS:
         if cfg.get(name):
             dataset = cfg[name]['dataset']
-            dataset.update(data_root=cfg.data_root, **cfg.clip)
+            dataset.update(data_root=cfg.data_root, **clip)
             for transform in dataset['pipeline']:
                 _fill_transform(transform, cfg.codec)
     for name in _EVALUATORS:
@@ -70,10 +79,46 @@ def fill_in(cfg: Config) -> None:
     head = cfg.model.get('head', {})
     if head.get('type') in ('HeatmapHead', 'RefineHead'):
         head['decoder'] = dict(cfg.codec)
+        if cfg.codec['type'] == 'LandmarkHeatmap':
+            head['out_channels'] = len(LANDMARKS) * max(len(channel_actions(cfg.codec)), 1)
     fusion = cfg.model.backbone.get('fusion')
     if fusion is not None:
-        fusion['num_frames'] = cfg.clip.num_frames
+        fusion.update(num_frames=clip['num_frames'], target_index=target_position(clip['num_frames'], clip['window']))
     _drop_missing_weights(image_backbone(cfg))
+
+
+def window_of(cfg: Config) -> dict[str, Any]:
+    """The window that a config's data sets load: its ``clip``, or one frame where no other is looked at.
+
+    Raises:
+        UserError: ``clip.window`` is neither ``centred`` nor ``causal``.
+    """
+    clip = dict(window='centred') | dict(cfg.clip)
+    if clip['window'] not in get_args(WindowMode):
+        raise UserError(f'clip.window is {clip["window"]}', fix=f'use {" or ".join(get_args(WindowMode))}')
+    if (cfg.model.backbone.get('fusion') or {}).get('type') == 'TargetFrameOnly':
+        clip['num_frames'] = 1
+    return clip
+
+
+def channel_actions(codec: dict) -> tuple[str, ...]:
+    """The actions that have channels of their own in a codec's heatmaps; none by default."""
+    return tuple(codec.get('actions', ACTIONS)) if codec.get('channels') == 'action_landmark' else ()
+
+
+def check_actions(cfg: Config, annotations: Annotations) -> None:
+    """Refuse, before the first second of training, training data with actions that have no channel.
+
+    Raises:
+        UserError: Acting tools do what ``codec.actions`` does not name.
+    """
+    actions = channel_actions(cfg.codec)
+    if not actions:
+        return
+    found = Counter(tool.action for frame in frames_of_split(annotations, 'train') for tool in frame.active_tools)
+    if unknown := [f'"{name}" ({number} tools)' for name, number in found.items() if name not in actions]:
+        raise UserError(f'actions without a channel: {list_problems(unknown)}', annotations.path,
+                        f'name them in codec.actions, which is {", ".join(actions)}')
 
 
 def _fill_transform(transform: dict, codec: dict) -> None:

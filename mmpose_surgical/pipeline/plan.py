@@ -29,7 +29,7 @@ from mmpose_surgical.files import file_digest, read_json, remove_folder, write_j
 from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
 from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of
-from mmpose_surgical.pipeline.config import fill_in_stores, load_config, uses_prior
+from mmpose_surgical.pipeline.config import check_actions, fill_in_stores, load_config, uses_prior
 from mmpose_surgical.pipeline.memory import keep_freed_memory
 from mmpose_surgical.pipeline.prompting import backend_of, jitter_of, predictions_of_store
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage
@@ -136,6 +136,7 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
         if not splits.videos(name):
             raise UserError(f'there is no {name} video', annotations.root / 'splits.json',
                             'give every split videos of its own')
+    check_actions(cfg, annotations)
     plan = Plan(lines or [], [])
     if not cfg.get('coarse'):
         artifact = Artifact(Path(cfg.work_dir), train_content(cfg, annotations))
@@ -160,6 +161,7 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
     """Add the stages that make coarse predictions and, for a model that takes them, mask priors; returns the stores."""
     from mmpose_surgical.pipeline.finish import finish_run, matching_rules
     coarse_cfg = coarse_config(cfg)
+    check_actions(coarse_cfg, annotations)
 
     def placed(folder: Path, content: dict[str, Any]) -> Artifact:
         artifact = Artifact(folder, content)
