@@ -16,6 +16,7 @@ from mmpose_surgical.datasets.windows import WindowMode, target_position
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.landmarks import ACTIONS, LANDMARKS
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
+from mmpose_surgical.priors.prompts import PromptRule
 from mmpose_surgical.priors.weights import VARIABLES, find_weights, how_to_get, named_checkpoint
 
 STAND_INS = ('simulated', 'grabcut')
@@ -151,6 +152,8 @@ def _drop_missing_weights(backbone: dict) -> None:
 
 def weights_line(cfg: Config) -> str:
     """One line that says what the backbone starts from."""
+    if cfg.get('stem') == 'shared':
+        return 'backbone: that of the coarse network, with its weights, frozen'
     backbone = image_backbone(cfg)
     init = backbone.get('init_cfg')
     if init and init.get('type') == 'Pretrained':
@@ -167,6 +170,13 @@ def fill_in_stores(cfg: Config, predictions: Path, priors: Path | None) -> None:
                     transform.update(predictions=str(predictions), priors=priors and str(priors))
                     if name == 'train_dataloader' and cfg.prior.get('jitter'):
                         transform['jitter'] = int(cfg.prior.jitter)
+
+
+def coarse_for_training(cfg: Config) -> str | None:
+    """``out-of-fold`` or ``in-sample``: which coarse predictions a refiner was trained with; ``None`` without any."""
+    if not cfg.get('coarse'):
+        return None
+    return 'out-of-fold' if cfg.coarse.get('out_of_fold', True) else 'in-sample'
 
 
 def uses_prior(cfg: Config) -> bool:
@@ -224,5 +234,7 @@ def prior_line(prior: dict | None, asked: str = '') -> str:
         why.append('named in the config')
     elif name in STAND_INS:
         why.append('SAM3_CHECKPOINT is unset; synthetic data')
+    rule = PromptRule.of(prior)
+    bound = ': ground-truth points, an upper bound and no result' if rule.oracle else ''
     return f'prior: {name}' + (f' {prior["checkpoint"]}' if prior.get('checkpoint') else '') + (
-        f' ({": ".join(why)})' if why else '')
+        f' ({": ".join(why)})' if why else '') + (f'; {rule.label}{bound}' if rule.label else '')
