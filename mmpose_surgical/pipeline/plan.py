@@ -152,7 +152,8 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
     artifact = Artifact(Path(cfg.work_dir), train_content(
         cfg, annotations, **{name: store.fingerprint for name, store in stores.items()}))
     check_own_folder(artifact, rebuild, plan)
-    facts = dict(prior_config=dict(cfg.prior), coarse_for_training=coarse_for_training(cfg), prior_fingerprint=backend_of(cfg).fingerprint if priors else None,
+    facts = dict(prior_config=dict(cfg.prior), prior_fingerprint=backend_of(cfg).fingerprint if priors else None,
+                 coarse_for_training=coarse_for_training(cfg),
                  coarse=os.path.relpath(predictions.folder.parent, artifact.folder),
                  **{name: os.path.relpath(store.folder, artifact.folder) for name, store in stores.items()})
     plan.stages.append(TrainStage(_title(cfg), cfg, artifact, finish_run, facts))

@@ -34,9 +34,9 @@ def predict_into_store(cfg: Config, checkpoint: Path, split: str, artifact: Arti
                        model_name: str) -> None:
     """Predict this rank's share of a split; frames that the store already has are left alone.
 
-    Each record holds ``heatmaps`` float16 (L, h, w) of the whole picture (the maximum over actions where the network has
-    a map for each, see :class:`LandmarkHeatmap`), ``keypoints`` (3, 2) in pixels of the original picture and ``scores``
-    (3,), with the geometry of the input and the name of the model that made it.
+    Each record holds ``heatmaps`` float16 (L, h, w) of the whole picture (the maximum over actions where the network
+    has a map for each, see :class:`LandmarkHeatmap`), ``keypoints`` (3, 2) in pixels of the original picture and
+    ``scores`` (3,), with the geometry of the input and the name of the model that made it.
     """
     rank, world = get_dist_info()
     import_modules_from_strings(**cfg.custom_imports)

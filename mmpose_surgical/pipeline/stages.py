@@ -116,7 +116,7 @@ def train(cfg: Config) -> None:
 def name_stem_weights(cfg: Config) -> None:
     """Put the checkpoint of the coarse network, which is there by now, where a shared stem only names its folder."""
     for name in ('backbone', 'neck'):
-        init = (cfg.model.get(name) or {}).get('init_cfg') or {}
+        init = (cfg.get('model', {}).get(name) or {}).get('init_cfg') or {}
         checkpoint = init.get('checkpoint', '') if isinstance(init, dict) else ''
         if checkpoint.startswith(COARSE_WEIGHTS):
             init['checkpoint'] = str(final_checkpoint(Path(checkpoint.removeprefix(COARSE_WEIGHTS))))

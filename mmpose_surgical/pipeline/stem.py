@@ -8,7 +8,7 @@ from mmpose_surgical.pipeline.artifacts import COARSE_WEIGHTS
 
 
 def share_stem(cfg: Config, coarse: Config, folder: Path) -> None:
-    """With ``stem='shared'``, make the coarse network's per-frame half the visual stem of a refiner, frozen. Idempotent.
+    """With ``stem='shared'``, make the coarse network's per-frame half the frozen visual stem of a refiner. Idempotent.
 
     Architecture and weights are those of the coarse network, whatever the config says of ``model.backbone`` and
     ``model.neck``. The weights are named by folder, since a plan is made before they are; ``stages.name_stem_weights``
