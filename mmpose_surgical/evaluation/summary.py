@@ -39,7 +39,8 @@ def with_meta(metrics: Mapping[str, Any], **meta: Any) -> dict[str, Any]:
     """The metrics with more in their ``meta``.
 
     The usual keys are ``data`` (of :func:`describe_data`), ``split``, ``threshold_from``, ``prior``
-    (``{backend, stand_in, fingerprint}``), ``config`` and ``git_commit``.
+    (``{backend, stand_in, fingerprint}``, and ``label`` where the prompts are not the paper's),
+    ``coarse_for_training`` (``out-of-fold`` or ``in-sample``), ``config`` and ``git_commit``.
     """
     return {**metrics, 'meta': {**metrics['meta'], **meta}}
 
@@ -86,6 +87,7 @@ def _caption(metrics: Mapping[str, Any]) -> str:
              f'matching: {meta["tolerance"]:g} px on {_canvas(meta["canvas"])}, {meta["protocol"]}',
              f'threshold: {_threshold(meta)}',
              f'prior: {_prior(meta)}',
+             *(['coarse predictions: in-sample in training'] if meta.get('coarse_for_training') == 'in-sample' else []),
              f'best tip on the acting tool: {percent(active["accuracy"])} % of {active["frames"]} frames '
              f'(answered: {percent(active["answered"])} %)',
              f'false points per idle minute: {"-" if idle["all"] is None else format(idle["all"], ".1f")} '
@@ -132,4 +134,5 @@ def _prior(meta: Mapping[str, Any]) -> str:
     if not prior:
         # A predictions file does not say what made it.
         return 'none' if 'prior' in meta else 'not recorded'
-    return f'{prior["backend"]}{" (a stand-in)" if prior.get("stand_in") else ""}'
+    label = prior.get('label')
+    return f'{prior["backend"]}{" (a stand-in)" if prior.get("stand_in") else ""}{f", {label}" if label else ""}'

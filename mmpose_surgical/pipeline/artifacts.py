@@ -14,6 +14,8 @@ from mmpose_surgical.files import claim, is_temporary, read_json, write_json
 
 RECORD = 'artifact.json'
 LOCK = '.lock'
+COARSE_WEIGHTS = 'coarse://'
+"""Stands, in a config, for the final checkpoint of the coarse network that is trained in the folder behind it."""
 
 # Where something runs and how fast never changes what comes out; weights to start from count by content.
 _NOT_CONTENT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'data_root', 'predictions',

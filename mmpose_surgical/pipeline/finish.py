@@ -19,10 +19,11 @@ from mmpose_surgical.evaluation.thresholds import (
     write_thresholds,
 )
 from mmpose_surgical.files import file_digest, read_json
-from mmpose_surgical.pipeline.config import uses_prior
+from mmpose_surgical.pipeline.config import coarse_for_training, uses_prior
 from mmpose_surgical.pipeline.distributed import wait_for_all
 from mmpose_surgical.pipeline.prompting import describe_prior
 from mmpose_surgical.pipeline.stages import METRICS, build_runner, final_checkpoint
+from mmpose_surgical.priors.prompts import prior_name
 from mmpose_surgical.visualization.overlays import draw_overlays
 
 THRESHOLDS = 'thresholds.json'
@@ -112,11 +113,11 @@ def write_results(cfg: Config, checkpoint: Path, split: str, predictions: Path, 
         threshold_from=origin,
         data=describe_data(annotations), split=split, config=Path(cfg.config_file).name, git_commit=git_commit(),
         checkpoint=dict(name=checkpoint.name, sha256=file_digest(checkpoint)),
-        prior=prior)
+        prior=prior, coarse_for_training=coarse_for_training(cfg))
     write_metrics(folder / METRICS, metrics)
     draw_overlays(frames, points, values, annotations.root, Path(cfg.get('show_dir') or folder / 'overlays'),
                   prior_store_of(cfg) if prior else None,
-                  prior['backend'] if prior else None, limit=overlays)
+                  prior_name(prior) if prior else None, limit=overlays)
     return metrics
 
 

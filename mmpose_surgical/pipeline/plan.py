@@ -28,11 +28,13 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import file_digest, read_json, remove_folder, write_json
 from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
-from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of
-from mmpose_surgical.pipeline.config import fill_in_stores, load_config, uses_prior
+from mmpose_surgical.pipeline.artifacts import COARSE_WEIGHTS, Artifact, Status, content_of
+from mmpose_surgical.pipeline.config import check_actions, coarse_for_training, fill_in_stores, load_config, uses_prior
 from mmpose_surgical.pipeline.memory import keep_freed_memory
 from mmpose_surgical.pipeline.prompting import backend_of, jitter_of, predictions_of_store
-from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage
+from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage, prior_folder
+from mmpose_surgical.pipeline.stem import share_stem
+from mmpose_surgical.priors.prompts import PromptRule
 
 STAGE_VERSION = 3
 """Raised when a stage of this package makes something else from the same config."""
@@ -139,6 +141,7 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
         if not splits.videos(name):
             raise UserError(f'there is no {name} video', annotations.root / 'splits.json',
                             'give every split videos of its own')
+    check_actions(cfg, annotations)
     plan = Plan(lines or [], [])
     if not cfg.get('coarse'):
         artifact = Artifact(Path(cfg.work_dir), train_content(cfg, annotations))
@@ -147,6 +150,7 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
         return plan
     predictions, priors = add_coarse_stages(plan, cfg, annotations, splits, rebuild)
     fill_in_stores(cfg, predictions.folder, priors and priors.folder)
+    share_stem(cfg, coarse_config(cfg), predictions.folder.parent)
     stores = dict(predictions=predictions, **(dict(priors=priors) if priors else {}))
     upstream = {name: store.fingerprint for name, store in stores.items()}
     if jitter := jitter_of(cfg):
@@ -154,6 +158,7 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
     artifact = Artifact(Path(cfg.work_dir), train_content(cfg, annotations, **upstream))
     check_own_folder(artifact, rebuild, plan)
     facts = dict(prior_config=dict(cfg.prior), prior_fingerprint=backend_of(cfg).fingerprint if priors else None,
+                 coarse_for_training=coarse_for_training(cfg),
                  coarse=os.path.relpath(predictions.folder.parent, artifact.folder),
                  **{name: os.path.relpath(store.folder, artifact.folder) for name, store in stores.items()})
     plan.stages.append(TrainStage(_title(cfg), cfg, artifact, finish_run, facts))
@@ -165,6 +170,7 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
     """Add the stages that make coarse predictions and, for a model that takes them, mask priors; returns the stores."""
     from mmpose_surgical.pipeline.finish import finish_run, matching_rules
     coarse_cfg = coarse_config(cfg)
+    check_actions(coarse_cfg, annotations)
 
     def placed(folder: Path, content: dict[str, Any]) -> Artifact:
         artifact = Artifact(folder, content)
@@ -199,9 +205,9 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
     if not uses_prior(cfg):
         return predictions, None
     backend = backend_of(cfg)
-    priors = placed(whole.folder / f'priors-{cfg.prior.backend}', dict(
+    priors = placed(prior_folder(whole.folder, cfg.prior), dict(
         stage='priors', version=STAGE_VERSION, backend=backend.fingerprint, options=backend.parameters(),
-        predictions=predictions.fingerprint))
+        predictions=predictions.fingerprint, **PromptRule.of(cfg.prior).content))
     train, *others = (frames_of_split(annotations, split) for split in ('train', 'val', 'test'))
     stage = PriorStage('mask priors', priors, cfg, predictions.folder,
                        lambda: read_json(predictions.folder / PROMPT_THRESHOLDS),
@@ -269,7 +275,8 @@ def start_weights(cfg: Config) -> dict[str, str]:
     named = dict(load_from=cfg.get('load_from'), **_pretrained('model', cfg.model))
     found = {}
     for use, name in named.items():
-        if not name:
+        # A shared stem counts with the coarse predictions, whose fingerprint names the same training.
+        if not name or name.startswith(COARSE_WEIGHTS):
             continue
         path = find_packaged(name) if name.startswith(PREFIX) else Path(name).expanduser()
         if '://' in name and not name.startswith(PREFIX):
@@ -314,8 +321,7 @@ def choose_prompt_thresholds(folder: Path, cfg: Config, annotations: Annotations
     thresholds = {landmark: NEVER_PROMPTS if found.get(landmark) is None else found[landmark]
                   for landmark in LANDMARKS}
     write_json(folder / PROMPT_THRESHOLDS, thresholds)
-    return dict(prompt_thresholds=thresholds, chosen_on='train, out-of-fold' if cfg.coarse.get('out_of_fold', True)
-                else 'train, in-sample')
+    return dict(prompt_thresholds=thresholds, chosen_on=f'train, {coarse_for_training(cfg)}')
 
 
 def _title(cfg: Config) -> str:

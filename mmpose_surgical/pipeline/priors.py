@@ -29,7 +29,7 @@ from mmpose_surgical.pipeline.run import opening_lines, parse_options
 from mmpose_surgical.pipeline.stages import PriorStage
 from mmpose_surgical.priors.base import MaskPrior
 from mmpose_surgical.priors.maker import PriorJob, PriorReport, assess_prior, is_made
-from mmpose_surgical.priors.prompts import round_prompts
+from mmpose_surgical.priors.prompts import prior_name, round_prompts
 from mmpose_surgical.priors.records import encode
 from mmpose_surgical.priors.store import RecordStore
 from mmpose_surgical.visualization.prior_sheet import draw_prior, write_sheet
@@ -188,7 +188,7 @@ def _groups(frame: Frame) -> list[tuple[str, str]]:
 def report_table(groups: dict[tuple[str, str], PriorReport], stage: PriorStage) -> Table:
     """Failed, straddling and IoU of the priors, by action and by acting tool."""
     prior: dict[str, Any] = stage.cfg.prior
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=f'prior: {prior["backend"]}', caption_justify='left')
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=f'prior: {prior_name(prior)}', caption_justify='left')
     table.add_column('by')
     table.add_column('', no_wrap=True, overflow='fold')
     for name in ('pictures', 'no prompt', 'failed %', 'straddle %', 'IoU %'):
@@ -208,4 +208,4 @@ def _drawn(frame: Frame, report: PriorReport, store: RecordStore, stage: PriorSt
     if report.with_truth:
         told += f', IoU {report.iou_sum:.2f}'
     return draw_prior(read_picture(frame.path(stage.root)), prior, active_mask(frame),
-                      f'{frame.video.name} #{frame.frame_id}   {told}', stage.cfg.prior['backend'])
+                      f'{frame.video.name} #{frame.frame_id}   {told}', prior_name(stage.cfg.prior))

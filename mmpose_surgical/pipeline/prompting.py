@@ -17,7 +17,7 @@ from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.pipeline.artifacts import Artifact
 from mmpose_surgical.priors.base import MaskPriorBackend, PriorFrame, build_backend
 from mmpose_surgical.priors.maker import PriorJob
-from mmpose_surgical.priors.prompts import jittered_prompts, prompts_from_points
+from mmpose_surgical.priors.prompts import PromptRule, jittered_prompts
 from mmpose_surgical.priors.store import RecordStore
 
 JITTER_PX = 4.0
@@ -41,9 +41,13 @@ def backend_of(cfg: Config) -> MaskPriorBackend:
 
 
 def describe_prior(cfg: Config) -> dict[str, Any]:
-    """What every table says of the prior: backend, whether it is a stand-in, fingerprint of backend and weights."""
-    backend = backend_of(cfg)
-    return dict(backend=backend.name, stand_in=backend.stand_in, fingerprint=backend.fingerprint)
+    """What every table says of the prior: backend, whether it is a stand-in, fingerprint of backend and weights.
+
+    Where prompts are not the paper's, also their rule, and ``label``, e.g. ``oracle prompts``.
+    """
+    backend, rule = backend_of(cfg), PromptRule.of(cfg.prior)
+    return dict(backend=backend.name, stand_in=backend.stand_in, fingerprint=backend.fingerprint, **rule.content,
+                **(dict(label=rule.label) if rule.label else {}))
 
 
 def predictions_of_store(folder: Path, frames: list[Frame]) -> Predictions:
@@ -80,13 +84,12 @@ def active_mask(frame: Frame) -> np.ndarray | None:
 
 def prior_jobs(cfg: Config, predictions: Path, thresholds: dict[str, float], frames: list[Frame], root: Path,
                training: Collection[int] = ()) -> list[PriorJob]:
-    """Prompts of frames from their coarse predictions, of ``training`` ones ``cfg.prior.jitter`` jittered sets too."""
-    coarse, jitter = RecordStore(predictions), jitter_of(cfg)
+    """Prompts of frames, by default from their coarse predictions; ``training`` ones get jittered sets too."""
+    coarse, jitter, rule = RecordStore(predictions), jitter_of(cfg), PromptRule.of(cfg.prior)
     jobs = []
     for frame in frames:
-        arrays, _ = coarse.get(frame.image_id)
         size = (frame.width, frame.height)
-        points, labels = prompts_from_points(arrays['keypoints'], arrays['scores'], thresholds, size)
+        points, labels = rule.of_frame(frame, coarse, thresholds)
         jittered = jittered_prompts(points, size, frame.image_id, jitter['count'], jitter['px']) \
             if jitter and frame.image_id in training else ()
         jobs.append(PriorJob(frame.image_id, partial(load_prior_frame, frame, root), points, labels,

@@ -4,7 +4,7 @@ import gc
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,10 +16,11 @@ from mmpose_surgical.datasets.annotations import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.files import file_digest
-from mmpose_surgical.pipeline.artifacts import Artifact, Status
+from mmpose_surgical.pipeline.artifacts import COARSE_WEIGHTS, Artifact, Status
 from mmpose_surgical.pipeline.distributed import share_from_main, wait_for_all
 from mmpose_surgical.pipeline.prompting import backend_of, jitter_of, open_prior_store, prior_jobs
 from mmpose_surgical.priors.maker import PriorJob, PriorReport, PriorSummary, is_made, make_priors, report_priors
+from mmpose_surgical.priors.prompts import PromptRule
 from mmpose_surgical.priors.store import MANIFEST, RecordStore
 
 Progress = Callable[[int, int], None]
@@ -118,6 +119,7 @@ class TrainStage:
 def train(cfg: Config) -> None:
     """Train in ``cfg.work_dir``, from its last readable checkpoint if there is one."""
     cfg = copy.deepcopy(cfg)
+    name_stem_weights(cfg)
     # MMEngine takes `resume` with `load_from` as "go on from that file"; weights to start from are for a start only.
     started = (Path(cfg.work_dir) / 'last_checkpoint').exists()
     cfg.resume = started or not cfg.get('load_from')
@@ -127,6 +129,15 @@ def train(cfg: Config) -> None:
     runner.train()
     del runner
     gc.collect()
+
+
+def name_stem_weights(cfg: Config) -> None:
+    """Put the checkpoint of the coarse network, which is there by now, where a shared stem only names its folder."""
+    for name in ('backbone', 'neck'):
+        init = (cfg.get('model', {}).get(name) or {}).get('init_cfg') or {}
+        checkpoint = init.get('checkpoint', '') if isinstance(init, dict) else ''
+        if checkpoint.startswith(COARSE_WEIGHTS):
+            init['checkpoint'] = str(final_checkpoint(Path(checkpoint.removeprefix(COARSE_WEIGHTS))))
 
 
 def build_runner(cfg: Config) -> Any:
@@ -215,6 +226,11 @@ class PredictStage:
         checkpoint = final_checkpoint(folder)
         return dict(folder=os.path.relpath(folder, self.artifact.folder), checkpoint=checkpoint.name,
                     sha256=file_digest(checkpoint))
+
+
+def prior_folder(parent: Path, prior: Mapping[str, Any]) -> Path:
+    """Folder of the store of a config's resolved ``prior``: one for each backend and rule of prompts."""
+    return parent / '-'.join(['priors', prior['backend'], *PromptRule.of(prior).content.values()])
 
 
 @dataclass

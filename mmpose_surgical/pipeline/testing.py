@@ -20,8 +20,9 @@ from mmpose_surgical.pipeline.finish import THRESHOLDS, predict_split, show_resu
 from mmpose_surgical.pipeline.plan import PROMPT_THRESHOLDS, STAGE_VERSION, Plan
 from mmpose_surgical.pipeline.prompting import backend_of
 from mmpose_surgical.pipeline.run import parse_options
-from mmpose_surgical.pipeline.stages import PredictStage, PriorStage
-from mmpose_surgical.priors.prompts import PROMPT_OPTIONS
+from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, prior_folder
+from mmpose_surgical.pipeline.stem import share_stem
+from mmpose_surgical.priors.prompts import JITTER_OPTIONS, PromptRule
 from mmpose_surgical.priors.weights import VARIABLES
 
 
@@ -46,6 +47,9 @@ def test_command(args: argparse.Namespace) -> int:
     plan = None
     if cfg.get('coarse'):
         heading = [prior_line(None)]
+        trained_with = facts_of(checkpoint.parent).get('coarse_for_training')
+        cfg.coarse.out_of_fold = cfg.coarse.get('out_of_fold', True) if trained_with is None else (
+            trained_with == 'out-of-fold')
         if uses_prior(cfg):
             prior = trained_prior(cfg, options, checkpoint)
             cfg.prior = resolve_prior(prior, annotations)
@@ -100,14 +104,20 @@ def trained_prior(cfg: Config, options: dict[str, Any], checkpoint: Path) -> dic
             own = ''
         prior['checkpoint'] = own or os.environ.get(VARIABLES[prior['backend']], '') or trained['checkpoint']
     # Jittered prompts are for training alone.
-    return {key: value for key, value in prior.items() if key not in PROMPT_OPTIONS}
+    return {key: value for key, value in prior.items() if key not in JITTER_OPTIONS}
 
 
 def other_prior(cfg: Config, checkpoint: Path) -> list[str]:
-    """A line that tells of priors made otherwise than those that the model was trained with."""
-    trained, now = facts_of(checkpoint.parent).get('prior_fingerprint'), backend_of(cfg).fingerprint
-    return [] if trained in (None, now) else [
+    """Lines that tell of priors made otherwise than those that the model was trained with."""
+    facts = facts_of(checkpoint.parent)
+    trained, now = facts.get('prior_fingerprint'), backend_of(cfg).fingerprint
+    rules = [PromptRule.of(prior) for prior in (facts['prior_config'], cfg.prior)]
+    notes = [] if trained in (None, now) else [
         f'note: the model was trained with priors of {trained}, these are of {now}: other weights or options']
+    if rules[0] != rules[1]:
+        notes.append('note: the model was trained with {}, these are {}'.format(*(
+            rule.label or 'prompts from coarse tips and anchors' for rule in rules)))
+    return notes
 
 
 def prior_plan(cfg: Config, annotations: Annotations, split: str, checkpoint: Path, folder: Path) -> Plan:
@@ -121,6 +131,7 @@ def prior_plan(cfg: Config, annotations: Annotations, split: str, checkpoint: Pa
     coarse_cfg = load_config(dumped[0], dict(data_root=cfg.data_root), coarse)
     trained_on = checkpoint.parent / facts_of(checkpoint.parent)['predictions']
     thresholds = read_json(trained_on / PROMPT_THRESHOLDS, 'train again, so that the file is written')
+    share_stem(cfg, coarse_cfg, coarse)
     predictions = Artifact(folder / 'predictions', dict(
         stage='predict', version=STAGE_VERSION, split=split, data=annotations.sha256,
         pipeline=content_of(coarse_cfg.test_dataloader.dataset), model=read_json(coarse / RECORD)['fingerprint']))
@@ -131,9 +142,9 @@ def prior_plan(cfg: Config, annotations: Annotations, split: str, checkpoint: Pa
         fill_in_stores(cfg, predictions.folder, None)
         return plan
     backend = backend_of(cfg)
-    priors = Artifact(folder / f'priors-{cfg.prior.backend}', dict(
+    priors = Artifact(prior_folder(folder, cfg.prior), dict(
         stage='priors', version=STAGE_VERSION, backend=backend.fingerprint, options=backend.parameters(),
-        thresholds=thresholds, predictions=predictions.fingerprint))
+        thresholds=thresholds, predictions=predictions.fingerprint, **PromptRule.of(cfg.prior).content))
     fill_in_stores(cfg, predictions.folder, priors.folder)
     stage = PriorStage('mask priors', priors, cfg, predictions.folder, lambda: thresholds,
                        frames_of_split(annotations, split), annotations.root)

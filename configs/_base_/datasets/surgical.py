@@ -2,7 +2,8 @@
 # them into the places below (see mmpose_surgical/pipeline/config.py), so that --cfg-options reaches all of them.
 data_root = '{{$SURGICAL_DATA:data/synthetic}}'
 synthetic = dict(root='data/synthetic', spec='default', seed=0)  # made on first use where data_root points to it
-clip = dict(num_frames=5, spacing=0.12, window='centred')  # spacing in seconds
+clip = dict(num_frames=5, spacing=0.12, window='centred')  # spacing in seconds; or window='causal'
+# One map per landmark; channels='action_landmark' makes one per action and landmark.
 codec = dict(type='LandmarkHeatmap', input_size=(512, 288), heatmap_size=(128, 72), sigma=2)
 
 geometry = [
