@@ -40,7 +40,8 @@ def with_meta(metrics: Mapping[str, Any], **meta: Any) -> dict[str, Any]:
 
     The usual keys are ``data`` (of :func:`describe_data`), ``split``, ``threshold_from``, ``prior``
     (``{backend, stand_in, fingerprint}``, and ``label`` where the prompts are not the paper's),
-    ``coarse_for_training`` (``out-of-fold`` or ``in-sample``), ``config`` and ``git_commit``.
+    ``coarse_for_training`` (``out-of-fold`` or ``in-sample``), ``target_masks`` (of direct mask supervision: where they
+    come from), ``config`` and ``git_commit``.
     """
     return {**metrics, 'meta': {**metrics['meta'], **meta}}
 
@@ -87,6 +88,7 @@ def _caption(metrics: Mapping[str, Any]) -> str:
              f'matching: {meta["tolerance"]:g} px on {_canvas(meta["canvas"])}, {meta["protocol"]}',
              f'threshold: {_threshold(meta)}',
              f'prior: {_prior(meta)}',
+             *([f'masks in the target: {meta["target_masks"]}'] if meta.get('target_masks') else []),
              *(['coarse predictions: in-sample in training'] if meta.get('coarse_for_training') == 'in-sample' else []),
              f'best tip on the acting tool: {percent(active["accuracy"])} % of {active["frames"]} frames '
              f'(answered: {percent(active["answered"])} %)',

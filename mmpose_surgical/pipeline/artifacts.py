@@ -19,7 +19,7 @@ COARSE_WEIGHTS = 'coarse://'
 
 # Where something runs and how fast never changes what comes out; weights to start from count by content.
 _NOT_CONTENT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'data_root', 'predictions',
-                'priors', 'out_predictions', 'lazy_init', 'checkpoint'}
+                'priors', 'masks', 'out_predictions', 'lazy_init', 'checkpoint'}
 
 
 class Status(Enum):

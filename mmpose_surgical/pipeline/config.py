@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from mmengine.config import Config
 
-from mmpose_surgical.datasets.annotations import Annotations
+from mmpose_surgical.datasets.annotations import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.datasets.windows import WindowMode, target_position
 from mmpose_surgical.errors import UserError, list_problems
@@ -175,6 +175,26 @@ def fill_in_stores(cfg: Config, predictions: Path, priors: Path | None) -> None:
                     transform.update(predictions=str(predictions), priors=priors and str(priors))
                     if name == 'train_dataloader' and cfg.prior.get('jitter'):
                         transform['jitter'] = int(cfg.prior.jitter)
+
+
+def wants_masks(cfg: Config) -> bool:
+    """Whether the masks of acting tools enter the target of a model (direct mask supervision)."""
+    return cfg.codec['type'] == 'MaskAugmentedHeatmap'
+
+
+def frames_without_masks(cfg: Config, annotations: Annotations) -> list[Frame]:
+    """Training frames of direct mask supervision in which an acting tool has no ground-truth mask."""
+    if not wants_masks(cfg):
+        return []
+    return [frame for frame in frames_of_split(annotations, cfg.train_dataloader.dataset.split)
+            if any(not tool.segmentation for tool in frame.active_tools)]
+
+
+def fill_in_masks(cfg: Config, masks: Path | None) -> None:
+    """Write the folder of the masks that the annotations lack, if any, into ``LoadToolMask``."""
+    for transform in cfg.train_dataloader.dataset.pipeline:
+        if transform['type'] == 'LoadToolMask':
+            transform['masks'] = masks and str(masks)
 
 
 def coarse_for_training(cfg: Config) -> str | None:

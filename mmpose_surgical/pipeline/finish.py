@@ -113,7 +113,7 @@ def write_results(cfg: Config, checkpoint: Path, split: str, predictions: Path, 
         threshold_from=origin,
         data=describe_data(annotations), split=split, config=Path(cfg.config_file).name, git_commit=git_commit(),
         checkpoint=dict(name=checkpoint.name, sha256=file_digest(checkpoint)),
-        prior=prior, coarse_for_training=coarse_for_training(cfg))
+        prior=prior, coarse_for_training=coarse_for_training(cfg), target_masks=cfg.get('target_masks'))
     write_metrics(folder / METRICS, metrics)
     draw_overlays(frames, points, values, annotations.root, Path(cfg.get('show_dir') or folder / 'overlays'),
                   prior_store_of(cfg) if prior else None,

@@ -29,7 +29,15 @@ from mmpose_surgical.files import file_digest, read_json, remove_folder, write_j
 from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
 from mmpose_surgical.pipeline.artifacts import COARSE_WEIGHTS, Artifact, Status, content_of
-from mmpose_surgical.pipeline.config import check_actions, coarse_for_training, fill_in_stores, load_config, uses_prior
+from mmpose_surgical.pipeline.config import (
+    check_actions,
+    coarse_for_training,
+    fill_in_masks,
+    fill_in_stores,
+    frames_without_masks,
+    load_config,
+    uses_prior,
+)
 from mmpose_surgical.pipeline.memory import keep_freed_memory
 from mmpose_surgical.pipeline.prompting import backend_of, jitter_of, predictions_of_store
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage, prior_folder
@@ -72,6 +80,18 @@ class Plan:
     stages: list[Stage]
     changes: list[str] = field(default_factory=list)
     replaced: list[Path] = field(default_factory=list)
+
+    def place(self, folder: Path, content: dict[str, Any], rebuild: bool) -> Artifact:
+        """An artifact in its folder, or beside it where something else is there; ``rebuild`` replaces that."""
+        artifact = Artifact(folder, content)
+        if artifact.status is not Status.STALE:
+            return artifact
+        self.changes.append(f'{folder} is stale{" and is replaced" if rebuild else ""}: '
+                            f'{"; ".join(artifact.changes()[:5])}')
+        if not rebuild:
+            return artifact.beside()
+        self.replaced.append(folder)
+        return artifact
 
     def lines(self) -> list[str]:
         """The plan in words."""
@@ -144,7 +164,10 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
     check_actions(cfg, annotations)
     plan = Plan(lines or [], [])
     if not cfg.get('coarse'):
-        artifact = Artifact(Path(cfg.work_dir), train_content(cfg, annotations))
+        masks = add_mask_stage(plan, cfg, annotations, rebuild)
+        fill_in_masks(cfg, masks and masks.folder)
+        artifact = Artifact(Path(cfg.work_dir), train_content(
+            cfg, annotations, **(dict(masks=masks.fingerprint) if masks else {})))
         check_own_folder(artifact, rebuild, plan)
         plan.stages.append(TrainStage(_title(cfg), cfg, artifact, finish_run))
         return plan
@@ -171,18 +194,7 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
     from mmpose_surgical.pipeline.finish import finish_run, matching_rules
     coarse_cfg = coarse_config(cfg)
     check_actions(coarse_cfg, annotations)
-
-    def placed(folder: Path, content: dict[str, Any]) -> Artifact:
-        artifact = Artifact(folder, content)
-        if artifact.status is not Status.STALE:
-            return artifact
-        plan.changes.append(f'{folder} is stale{" and is replaced" if rebuild else ""}: '
-                            f'{"; ".join(artifact.changes()[:5])}')
-        if not rebuild:
-            return artifact.beside()
-        plan.replaced.append(folder)
-        return artifact
-
+    placed = partial(plan.place, rebuild=rebuild)
     whole = placed(Path(coarse_cfg.work_dir), train_content(coarse_cfg, annotations))
     coarse_cfg.work_dir = str(whole.folder)
     plan.stages.append(TrainStage('coarse, all training videos', coarse_cfg, whole, finish_run))
@@ -217,6 +229,27 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
         backend.check()
     plan.stages.append(stage)
     return predictions, priors
+
+
+def add_mask_stage(plan: Plan, cfg: Config, annotations: Annotations, rebuild: bool) -> Artifact | None:
+    """Have a backend segment the acting tools of training frames that lack masks; ``None`` where none does.
+
+    For direct mask supervision alone (paper, section 2.4). Ground-truth points prompt it: the masks are a target.
+    """
+    frames = frames_without_masks(cfg, annotations)
+    if not frames:
+        return None
+    cfg = copy.deepcopy(cfg)
+    cfg.prior.update(points='ground_truth', prompts='both')
+    backend = backend_of(cfg)
+    masks = plan.place(Path(cfg.work_dir).parent / f'tool_masks-{backend.name}', dict(
+        stage='tool_masks', version=STAGE_VERSION, backend=backend.fingerprint, options=backend.parameters(),
+        data=annotations.sha256, splits=file_digest(annotations.root / 'splits.json')), rebuild)
+    stage = PriorStage('tool masks of training frames', masks, cfg, None, dict, frames, annotations.root)
+    if stage.status is not Status.DONE:
+        backend.check()
+    plan.stages.append(stage)
+    return masks
 
 
 def coarse_config(cfg: Config) -> Config:

@@ -82,10 +82,11 @@ def active_mask(frame: Frame) -> np.ndarray | None:
     return np.any(masks, axis=0) if masks and all(mask is not None for mask in masks) else None
 
 
-def prior_jobs(cfg: Config, predictions: Path, thresholds: dict[str, float], frames: list[Frame], root: Path,
+def prior_jobs(cfg: Config, predictions: Path | None, thresholds: dict[str, float], frames: list[Frame], root: Path,
                training: Collection[int] = ()) -> list[PriorJob]:
     """Prompts of frames, by default from their coarse predictions; ``training`` ones get jittered sets too."""
-    coarse, jitter, rule = RecordStore(predictions), jitter_of(cfg), PromptRule.of(cfg.prior)
+    jitter, rule = jitter_of(cfg), PromptRule.of(cfg.prior)
+    coarse = None if rule.oracle else RecordStore(predictions)
     jobs = []
     for frame in frames:
         size = (frame.width, frame.height)

@@ -241,7 +241,7 @@ class PriorStage:
         title: What the plan prints.
         artifact: Folder and content of the store.
         cfg: Config with the resolved prior.
-        predictions: Folder of the store of coarse predictions.
+        predictions: Folder of the store of coarse predictions; ``None`` for prompts that are ground-truth points.
         thresholds: Prompt thresholds per landmark, read when the stage starts.
         frames: The frames that need a prior.
         root: Folder of the data set.
@@ -252,7 +252,7 @@ class PriorStage:
     title: str
     artifact: Artifact
     cfg: Config
-    predictions: Path
+    predictions: Path | None
     thresholds: Callable[[], dict[str, float]]
     frames: list[Frame]
     root: Path

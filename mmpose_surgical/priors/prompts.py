@@ -72,7 +72,7 @@ class PromptRule:
         return ', '.join((['oracle prompts'] if self.oracle else [])
                          + ([f'{self.prompts} prompts only'] if self.prompts != 'both' else []))
 
-    def of_frame(self, frame: Frame, coarse: RecordStore,
+    def of_frame(self, frame: Frame, coarse: RecordStore | None,
                  thresholds: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
         """Prompts of a frame, from the store of coarse predictions or, for the oracle, from the frame's own points."""
         size = (frame.width, frame.height)
