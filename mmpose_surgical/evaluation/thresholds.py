@@ -15,9 +15,10 @@ import numpy as np
 
 from mmpose_surgical.datasets.annotations import LANDMARKS, Frame
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.evaluation.evaluator import CANVAS, TOLERANCE, build_table
+from mmpose_surgical.evaluation.evaluator import TOLERANCE
 from mmpose_surgical.evaluation.matching import Protocol, match_groups
 from mmpose_surgical.evaluation.predictions import Predictions
+from mmpose_surgical.evaluation.table import CANVAS, build_table
 from mmpose_surgical.files import write_json
 
 RULE = 'highest score threshold of greatest micro F1, over all distinct scores'
@@ -62,14 +63,29 @@ def _best(gt: np.ndarray, gt_frame: np.ndarray, pred: np.ndarray, pred_frame: np
     """The threshold of greatest F1 and that F1, for the points of one landmark."""
     if not len(score):
         return None, 0.0 if len(gt) else None
+    threshold, tp, kept = sweep(gt, gt_frame, pred, pred_frame, score, tolerance, protocol)
+    f1 = 2 * tp / (len(gt) + kept)
+    best = np.argmax(f1)
+    return float(threshold[best]), float(f1[best])
+
+
+def sweep(gt: np.ndarray, gt_frame: np.ndarray, pred: np.ndarray, pred_frame: np.ndarray, score: np.ndarray,
+          tolerance: float, protocol: Protocol) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every distinct score as a threshold, falling, with the true positives and the points kept at each, all (T,).
+
+    Args:
+        gt: (N, 2) ground-truth points of one landmark type.
+        gt_frame: (N,) frame of each.
+        pred: (P, 2) predicted points.
+        pred_frame: (P,) likewise.
+        score: (P,) their scores.
+        tolerance, protocol: as in :func:`~mmpose_surgical.evaluation.matching.match_points`.
+    """
     gain = _true_positives_gained(gt, gt_frame, pred, pred_frame, score, tolerance, protocol)
     order = np.argsort(-score, kind='stable')
-    tp, kept = np.cumsum(gain[order]), np.arange(1, len(order) + 1)
-    f1 = 2 * tp / (len(gt) + kept)
     # A threshold keeps all points of equal score: only the last of each run is a choice.
-    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
-    best = last[np.argmax(f1[last])]
-    return float(score[order][best]), float(f1[best])
+    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True)) if len(order) else order
+    return score[order][last], np.cumsum(gain[order])[last], last + 1
 
 
 def _true_positives_gained(gt: np.ndarray, gt_frame: np.ndarray, pred: np.ndarray, pred_frame: np.ndarray,
@@ -86,7 +102,7 @@ def _true_positives_gained(gt: np.ndarray, gt_frame: np.ndarray, pred: np.ndarra
     rank = np.empty(len(score), dtype=np.int64)
     rank[order] = np.arange(len(score)) - (np.cumsum(per_frame) - per_frame)[pred_frame[order]]
     before = np.zeros(n_frames, dtype=np.int64)
-    for k in range(int(per_frame.max())):
+    for k in range(int(per_frame.max(initial=0))):
         growing = per_frame > k
         these_gt, these = growing[gt_frame], np.flatnonzero(growing[pred_frame] & (rank <= k))
         matches = match_groups(gt[these_gt], gt_frame[these_gt], pred[these], pred_frame[these], tolerance,
