@@ -60,7 +60,7 @@ def calibration(matched: Matched) -> dict[str, Any]:
         matched: all points of the method, without a threshold.
     """
     table = matched.table
-    edges = np.linspace(0, 1, BINS + 1)
+    edges = np.arange(BINS + 1) / BINS
     found: dict[str, Any] = {}
     for k, landmark in enumerate(table.landmarks):
         of = table.pred_landmark == k

@@ -57,7 +57,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> Table:
     """
     intervals = any('ci95' in cell for row in metrics['results'].values() for cell in row.values())
     table = _table(('action', 'landmark'),
-                   ('P %', 'R %', 'F1 %', *(('95 %',) if intervals else ()), 'L2 px',
+                   ('P %', 'R %', 'F1 %', *(('F1 95 %',) if intervals else ()), 'L2 px',
                     *(() if intervals else ('median',)), 'TP', 'FP', 'FN'), _caption(metrics))
     for action, row in metrics['results'].items():
         for number, (landmark, cell) in enumerate(row.items()):
@@ -89,7 +89,7 @@ def _add_difference(table: Table, action: str, landmark: str, cell: Mapping[str,
     p = cell['p']
     table.add_row(action, landmark, percent(cell['a']), percent(cell['b']),
                   '-' if cell['difference'] is None else f'{100 * cell["difference"]:+.1f}',
-                  percent_range(cell['ci95'], '+'), '-' if p is None else '<0.001' if p < 0.001 else f'{p:.3f}',
+                  percent_range(cell['ci95'], ' to ', '+'), '-' if p is None else '<0.001' if p < 0.001 else f'{p:.3f}',
                   end_section=last)
 
 
@@ -98,7 +98,8 @@ def _table(left: Sequence[str], right: Sequence[str], caption: str) -> Table:
     from rich import box
     from rich.markup import escape
     from rich.table import Table
-    table = Table(box=box.SIMPLE_HEAD, caption=escape(caption), caption_justify='left')
+    table = Table(box=box.SIMPLE_HEAD, caption=escape(caption), caption_justify='left',
+                  padding=(0, 1, 0, 0), pad_edge=False)  # as narrow as 80 columns want it
     for name in left:
         table.add_column(name)
     for name in right:
@@ -111,9 +112,9 @@ def percent(value: float | None) -> str:
     return '-' if value is None else f'{100 * value:.1f}'
 
 
-def percent_range(ends: Sequence[float] | None, sign: str = '') -> str:
+def percent_range(ends: Sequence[float] | None, between: str = '-', sign: str = '') -> str:
     """An interval of fractions in per cent, ``-`` if there is none."""
-    return '-' if ends is None else f'{100 * ends[0]:{sign}.1f}..{100 * ends[1]:{sign}.1f}'
+    return '-' if ends is None else f'{100 * ends[0]:{sign}.1f}{between}{100 * ends[1]:{sign}.1f}'
 
 
 def _caption(metrics: Mapping[str, Any]) -> str:
