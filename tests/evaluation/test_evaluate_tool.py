@@ -1,4 +1,5 @@
 """``tools/evaluate.py`` as a user calls it."""
+import importlib.util
 import json
 import subprocess
 import sys
@@ -15,6 +16,18 @@ POINTS = [{'image_id': 1, 'landmark': 'tip', 'x': 100, 'y': 100, 'score': 0.9},
 def call(*args, cwd=None):
     command = [sys.executable, str(TOOL), *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture
+def main(capsys):
+    """The same in this process: ``main(*args)`` gives the exit code and what was printed."""
+    spec = importlib.util.spec_from_file_location('evaluate_tool', TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+
+    def run(*args):
+        return (tool.main([str(arg) for arg in args]), *capsys.readouterr())
+    return run
 
 
 @pytest.fixture
@@ -70,9 +83,9 @@ def test_split(data_set, pred, tmp_path):
     (['--compare', 'p.json', '--no-bootstrap'], 'stands on the bootstrap'),
     (['--compare', 'p.json', '--score-thr-from', 'a.json'], 'a threshold of its own'),
     (['--compare', 'none.json'], 'predictions file not found')])
-def test_one_line_and_code_1(data_set, pred, args, message):
-    done = call('--gt', data_set, '--pred', pred, *args)
-    assert done.returncode == 1 and message in done.stderr and len(done.stderr.splitlines()) == 1
+def test_one_line_and_code_1(data_set, pred, main, args, message):
+    code, _, error = main('--gt', data_set, '--pred', pred, *args)
+    assert code == 1 and message in error and len(error.splitlines()) == 1
 
 
 def test_predictions_of_unknown_images_are_named(data_set, pred):
@@ -107,17 +120,19 @@ def cases(tmp_path_factory):
     return folder
 
 
-def test_seeds_a_comparison_and_a_threshold_of_validation(cases):
+def test_seeds_a_comparison_and_a_threshold_of_validation(cases, main, monkeypatch):
+    monkeypatch.chdir(cases)
     for name in ('ours1', 'theirs1'):
-        done = call('--gt', '.', '--pred', f'{name}.json', '--split', 'val', '--score-thr', 'best', '--out',
-                    f'{name}_val.json', cwd=cases)
-        assert done.returncode == 0 and 'it flatters' in done.stdout
-    done = call('--gt', '.', '--pred', 'ours1.json', 'ours2.json', '--split', 'test', '--score-thr-from',
-                'ours1_val.json', '--compare', 'theirs1.json', 'theirs2.json', '--compare-score-thr-from',
-                'theirs1_val.json', '--by', 'smoke', '--out', 'm.json', cwd=cases)
-    assert done.returncode == 0, done.stderr
-    assert 'seeds' in done.stdout and 'ours1.json, ours2.json less theirs1.json, theirs2.json' in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
+        code, text, _ = main('--gt', '.', '--pred', f'{name}.json', '--split', 'val', '--score-thr', 'best', '--out',
+                             f'{name}_val.json')
+        assert code == 0 and 'it flatters' in text
+    code, text, error = main(
+        '--gt', '.', '--pred', 'ours1.json', 'ours2.json', '--split', 'test', '--score-thr-from', 'ours1_val.json',
+        '--compare', 'theirs1.json', 'theirs2.json', '--compare-score-thr-from', 'theirs1_val.json', '--by', 'smoke',
+        '--out', 'm.json')
+    assert code == 0, error
+    assert '2 seeds' in text and 'ours1.json, ours2.json less theirs1.json, theirs2.json' in text
+    assert max(map(len, text.splitlines())) <= 80
     metrics = json.loads((cases / 'm.json').read_text())
     tip = metrics['results']['overall']['tip']
     assert tip['tp'] + tip['fn'] == 2 * 32 and tip['fp'] == 0
@@ -127,8 +142,9 @@ def test_seeds_a_comparison_and_a_threshold_of_validation(cases):
     assert found['difference'] == tip['f1'] - found['b'] > .1 and found['ci95'][0] > 0 and found['p'] < .05
 
 
-def test_a_threshold_of_the_reported_videos_is_refused(cases):
-    call('--gt', '.', '--pred', 'ours1.json', '--split', 'val', '--score-thr', 'best', '--out', 'val.json', cwd=cases)
+def test_a_threshold_of_the_reported_videos_is_refused(cases, main, monkeypatch):
+    monkeypatch.chdir(cases)
+    main('--gt', '.', '--pred', 'ours1.json', '--split', 'val', '--score-thr', 'best', '--out', 'val.json')
     for split in ([], ['--split', 'val']):
-        done = call('--gt', '.', '--pred', 'ours1.json', '--score-thr-from', 'val.json', *split, cwd=cases)
-        assert done.returncode == 1 and 'chosen on split val' in done.stderr
+        code, _, error = main('--gt', '.', '--pred', 'ours1.json', '--score-thr-from', 'val.json', *split)
+        assert code == 1 and 'chosen on split val' in error
