@@ -1,7 +1,6 @@
 """The flat table of ground-truth and predicted points that everything is counted from."""
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -93,15 +92,15 @@ def build_table(frames: Sequence[Frame], predictions: Predictions, *,
         used |= names
         name = NOTHING_ACTS if not names else AMBIGUOUS if len(names) > 1 else names.pop()
         frame_action[index] = actions.setdefault(name, len(actions))
-        keys = Counter(_tool_key(tool, frame) for tool, _ in acting)
-        for tool, action in acting:
-            key = _tool_key(tool, frame)
+        keys = [_tool_key(tool, frame) for tool, _ in acting]
+        for (tool, action), key in zip(acting, keys):
+            alone = keys.count(key) == 1
             for point in tool.points:
                 if point.landmark in landmarks and (point.v == 2 or not visible_only):
                     code = actions.setdefault(action, len(actions))
                     rows.append((index, landmarks.index(point.landmark), code))
                     xy.append((point.x, point.y))
-                    track.append(tracks.setdefault((*key, point.name), len(tracks)) if keys[key] == 1 else -1)
+                    track.append(tracks.setdefault((*key, point.name), len(tracks)) if alone else -1)
     if used & RESERVED:
         raise UserError(f'actions are called {sorted(used & RESERVED)}, but these name rows of the result',
                         None, 'rename these actions in the annotations')
