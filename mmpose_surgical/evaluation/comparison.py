@@ -17,7 +17,9 @@ def compare(a: Matched, b: Matched, *, margin: float | None = None, resamples: i
     The videos are drawn for both methods together, the training seeds of each by themselves. ``p`` is the larger of
     two: ``p_permutation`` swaps the methods in whole videos, which is exact for few videos and speaks of these trained
     models only; ``p_bootstrap`` inverts the interval, which knows the spread of the seeds and is too sure with few
-    videos. So p < 0.05 only where the interval leaves 0 out. Nothing is corrected for many comparisons.
+    videos. So p < 0.05 only where the interval leaves 0 out, and about 5 % of simulated pairs of equal methods come
+    below it, where the bootstrap alone gives 15 % (6 videos, one seed) and the permutation alone 15 % (40 videos, three
+    seeds that differ). Nothing is corrected for many comparisons.
 
     Args:
         a: a method, matched by the same rules on the same frames as

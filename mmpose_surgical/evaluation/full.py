@@ -8,7 +8,7 @@ import numpy as np
 
 from mmpose_surgical.datasets.annotations import Frame
 from mmpose_surgical.evaluation import breakdowns, curves
-from mmpose_surgical.evaluation.bootstrap import MIN_VIDEOS, RESAMPLES, cluster_bootstrap
+from mmpose_surgical.evaluation.bootstrap import FEW_VIDEOS, MIN_VIDEOS, RESAMPLES, cluster_bootstrap
 from mmpose_surgical.evaluation.breakdowns import MEASURES, cell, measures, shares
 from mmpose_surgical.evaluation.comparison import plain
 from mmpose_surgical.evaluation.evaluator import Matched, Rules, ScoreThreshold, match_runs, summarise
@@ -93,4 +93,7 @@ def _add_intervals(metrics: dict[str, Any], rows: list[dict[str, Any] | None], c
     active = cluster_bootstrap([breakdowns.count_active_tool(matched)], shares, resamples=resamples).interval()[0]
     if plain(active) is not None:
         metrics['active_tool_accuracy']['ci95'] = plain(active)
-    return {**about, 'method': 'BCa over videos' + (' x seeds' if seeds > 1 else '')}
+    about['method'] = 'BCa over videos' + (' x seeds' if seeds > 1 else '')
+    if videos <= FEW_VIDEOS:
+        about['caution'] = f'{videos} videos are few: the intervals may be too narrow'
+    return about

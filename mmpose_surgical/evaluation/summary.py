@@ -138,7 +138,7 @@ def _intervals(meta: Mapping[str, Any]) -> list[str]:
         return []
     said = about.get('note') or f'{about["method"]}, {about["resamples"]:,} resamples of {about["videos"]} videos' + (
         f' x {about["seeds"]} seeds' if about['seeds'] > 1 else '')
-    return [f'95 % intervals: {said}']
+    return [f'95 % intervals: {said}', *([about['caution']] if 'caution' in about else [])]
 
 
 def _data(meta: Mapping[str, Any]) -> str:

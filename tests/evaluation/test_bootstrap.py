@@ -147,6 +147,24 @@ def test_permutation_and_bootstrap_agree_on_many_videos():
     assert both[0] == pytest.approx(both[1], abs=.08)
 
 
+@pytest.mark.parametrize('videos, seeds, spread', [(10, 1, 0), (40, 3, .02)])
+def test_equal_methods_are_rarely_told_apart(videos, seeds, spread):
+    """The larger of both p keeps its level where one of them alone does not: few videos, or seeds that differ."""
+    rng = np.random.default_rng(videos)
+
+    def method(trials, own):
+        rate = np.clip(own + rng.normal(0, .06, videos) + rng.normal(0, spread, (seeds, 1)), 0, 1)
+        return np.stack([rng.binomial(trials, rate), np.tile(trials, (seeds, 1))], axis=-1).astype(float)
+    p = []
+    for _ in range(200):
+        trials, own = rng.integers(10, 40, videos), rng.normal(.7, .15, videos)
+        a, b = method(trials, own), method(trials, own)
+        p.append([cluster_bootstrap([a, b], difference, resamples=1000).p_value()[0],
+                  permutation_p(a.mean(axis=0), b.mean(axis=0), difference, resamples=1000)[0]])
+    alone = (np.array(p) < .05).mean(axis=0)
+    assert max(alone) > .08 and (np.max(p, axis=1) < .05).mean() <= .075
+
+
 def test_many_measures_in_well_under_a_second():
     rng = np.random.default_rng(0)
     table = rng.integers(1, 9, (3, 60, 5, 2, 4)).astype(float)

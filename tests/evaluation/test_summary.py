@@ -64,13 +64,14 @@ def test_metrics_file_has_null_and_never_nan(tmp_path, metrics):
 def test_intervals_take_the_place_of_the_median_within_80_columns(metrics):
     cell = metrics['results']['overall']['tip']
     cell['ci95'] = {'f1': [.4, .6125]}
-    bootstrap = {'resamples': 10_000, 'videos': 40, 'seeds': 3, 'method': 'BCa over videos x seeds'}
+    bootstrap = {'resamples': 10_000, 'videos': 40, 'seeds': 3, 'method': 'BCa over videos x seeds',
+                 'caution': 'few'}
     many = metrics | {'results': {'ambiguous': {'anchor': cell | {'tp': 9999, 'fp': 9999, 'fn': 9999}},
                                   'overall': metrics['results']['overall']}}
     out = io.StringIO()
     Console(file=out, width=80).print(metrics_table(with_meta(many, bootstrap=bootstrap)))
     assert '40.0-61.3' in out.getvalue() and 'median' not in out.getvalue() and '…' not in out.getvalue()
-    assert '10,000 resamples of 40 videos x 3 seeds' in ' '.join(out.getvalue().split())
+    assert '10,000 resamples of 40 videos x 3 seeds few' in ' '.join(out.getvalue().split())
     assert 'no intervals: few' in printed(with_meta(metrics, bootstrap={'note': 'no intervals: few'}))
 
 
