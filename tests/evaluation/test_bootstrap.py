@@ -77,6 +77,17 @@ def test_seeds_widen_the_interval():
     assert np.ptp(spread.interval()[0]) == pytest.approx(2 * 1.96 * .075, rel=.1)
 
 
+def test_seeds_alone_equal_scipy():
+    """Videos that are all alike leave the seeds to vary, as independent units with a long tail."""
+    hits = np.array([1, 1, 2, 2, 2, 3, 3, 4, 6, 9, 14, 19.])
+    table = np.tile(np.stack([hits, np.full(12, 20.)], axis=1)[:, None], (1, 6, 1))
+    theirs = stats.bootstrap((hits / 20,), np.mean, n_resamples=20_000, method='BCa',
+                             rng=np.random.default_rng(1)).confidence_interval
+    found = cluster_bootstrap([table], ratio, resamples=20_000)
+    assert found.interval()[0] == pytest.approx(list(theirs), abs=.008)
+    assert found.acceleration[0] > .05
+
+
 def test_no_interval_where_none_can_be_told():
     few = cluster_bootstrap([counts(0, videos=MIN_VIDEOS - 1)], ratio)
     assert np.isnan(few.interval()).all() and np.isnan(few.p_value()).all() and np.isnan(few.p_equivalence(.1)).all()

@@ -67,6 +67,8 @@ def test_jitter_is_free_of_motion_and_offset(frame, tool, table, matched):
     # A second seed that stands still halves it.
     still = table(*((i, 'tip', 20 * i, 50, 1) for i in (1, 2, 3)))
     assert jitter(matched(frames, shaky, still))['tip'] == pytest.approx(2.75)
+    # What one seed found and the next one a frame later is no pair.
+    assert jitter(matched(frames, table((1, 'tip', 23, 54, 1)), table((2, 'tip', 40, 50, 1))))['tip'] is None
 
 
 def test_jitter_needs_two_neighbours_of_a_dense_clip(frame, tool, table, matched):
