@@ -9,7 +9,8 @@ from rich.console import Console
 
 from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.datasets.splits import frames_of_split
-from mmpose_surgical.evaluation.evaluator import evaluate
+from mmpose_surgical.evaluation.evaluator import Rules
+from mmpose_surgical.evaluation.full import evaluate_in_full
 from mmpose_surgical.evaluation.predictions import read_predictions
 from mmpose_surgical.evaluation.summary import describe_data, git_commit, metrics_table, with_meta, write_metrics
 from mmpose_surgical.evaluation.thresholds import (
@@ -109,7 +110,7 @@ def write_results(cfg: Config, checkpoint: Path, split: str, predictions: Path, 
         values, meta = read_thresholds(thresholds)
         origin = threshold_source(thresholds, meta)
     metrics = with_meta(
-        evaluate(frames, points, score_thr=values, landmarks=annotations.landmarks, **matching_rules(cfg)),
+        evaluate_in_full(frames, [points], [values], Rules(landmarks=annotations.landmarks, **matching_rules(cfg))),
         threshold_from=origin,
         data=describe_data(annotations), split=split, config=Path(cfg.config_file).name, git_commit=git_commit(),
         checkpoint=dict(name=checkpoint.name, sha256=file_digest(checkpoint)),
