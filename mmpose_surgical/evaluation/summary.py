@@ -82,15 +82,24 @@ def _caption(metrics: Mapping[str, Any]) -> str:
     from rich.markup import escape
     meta = metrics['meta']
     active, idle = metrics['active_tool_accuracy'], metrics['false_points_per_idle_minute']
-    lines = [f'data: {_data(meta)}',
-             f'matching: {meta["tolerance"]:g} px on {_canvas(meta["canvas"])}, {meta["protocol"]}',
-             f'threshold: {_threshold(meta)}',
-             f'prior: {_prior(meta)}',
+    words = provenance(meta)
+    lines = [*(f'{name}: {words[name]}' for name in ('data', 'matching', 'threshold', 'prior')),
              f'best tip on the acting tool: {percent(active["accuracy"])} % of {active["frames"]} frames '
              f'(answered: {percent(active["answered"])} %)',
              f'false points per idle minute: {"-" if idle["all"] is None else format(idle["all"], ".1f")} '
              f'({idle["frames"]} frames)']
     return escape('\n'.join(lines))
+
+
+def provenance(meta: Mapping[str, Any]) -> dict[str, str]:
+    """What the numbers of a metrics file stand on, in words, by the names of these lines.
+
+    ``data``, ``matching`` (tolerance, canvas, protocol), ``threshold`` (value and source), ``threshold_source`` (what
+    several runs of one method share), and ``prior`` (the backend, a stand-in named so).
+    """
+    return {'data': _data(meta),
+            'matching': f'{meta["tolerance"]:g} px on {_canvas(meta["canvas"])}, {meta["protocol"]}',
+            'threshold': _threshold(meta), 'threshold_source': _threshold_source(meta), 'prior': _prior(meta)}
 
 
 def _data(meta: Mapping[str, Any]) -> str:
@@ -115,6 +124,12 @@ def _threshold(meta: Mapping[str, Any]) -> str:
         value = ', '.join(f'{k} {"none" if v is None else format(v, ".4g")}' for k, v in value.items())
     else:
         value = f'{value:.4g}'
+    return f'{value} (from {_threshold_source(meta)})'
+
+
+def _threshold_source(meta: Mapping[str, Any]) -> str:
+    if meta['threshold'] is None:
+        return NO_THRESHOLD
     source = meta.get('threshold_from')
     if isinstance(source, Mapping):
         chosen_on = source['data'] or {}
@@ -124,7 +139,7 @@ def _threshold(meta: Mapping[str, Any]) -> str:
         source = f'{source["file"]}: split {source["split"]} of {chosen_on.get("name")}'
         if seen:
             source += ', frames that this table counts too: it flatters'
-    return f'{value} (from {source or "an unnamed source"})'
+    return source or 'an unnamed source'
 
 
 def _prior(meta: Mapping[str, Any]) -> str:
