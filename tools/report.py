@@ -15,7 +15,7 @@ from mmpose_surgical.cli import run_tool
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument('work_dirs', nargs='+', type=Path, metavar='WORK_DIR',
-                        help='finished runs, as tools/train.py or tools/test.py leave them; seeds of one config are joined')
+                        help='finished runs, as tools/train.py or tools/test.py leave them; seeds are joined')
     parser.add_argument('--out', type=Path, default=Path('report.html'), metavar='FILE',
                         help='the page; default report.html')
     parser.add_argument('--markdown', type=Path, metavar='FILE', help='default: beside the page, .md')

@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,9 +14,9 @@ from mmpose_surgical.evaluation.evaluator import OVERALL
 from mmpose_surgical.files import read_json
 from mmpose_surgical.visualization.report.runs import RECORD, Comparison, Method, Run
 
-# Okabe and Ito's colours without black and yellow, told apart by colour-blind readers and on dark ground; lines and
-# marks differ as well, for print.
-COLOURS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#D55E00', '#56B4E9', '#8A63B8', '#808080')
+# Near Okabe and Ito's colours, which colour-blind readers tell apart, as they stand out on white and on dark ground;
+# lines and marks differ as well, for print.
+COLOURS = ('#3388CC', '#E69F00', '#009E73', '#CC79A7', '#D55E00', '#56B4E9', '#8A63B8', '#808080')
 _DASHES = ('solid', 'dash', 'dot', 'dashdot', 'longdash', 'longdashdot')
 _MARKS = ('circle', 'square', 'diamond', 'triangle-up', 'x', 'cross', 'star', 'triangle-down')
 
@@ -113,10 +114,10 @@ def score_figures(comparison: Comparison) -> list[Figure]:
     for key, title, x_name, y_name, x_key, y_key in (
             ('precision-recall', 'Precision over recall', 'recall in %', 'precision in %', 'recall', 'precision'),
             ('f1-score', 'F1 over the score threshold', 'score threshold', 'F1 in %', 'score', 'f1')):
-        scale = 100 if x_key == 'recall' else 1
-        figure = _seed_lines(comparison, key, title, x_name, y_name, lambda run, lm, x_key=x_key, y_key=y_key, s=scale: [
-            (x * s, y * 100) for x, y in zip(run.get('score_curve', lm, x_key) or (),
-                                             run.get('score_curve', lm, y_key) or ()) if None not in (x, y)])
+        def points(run: Run, landmark: str, x_key: str = x_key, y_key: str = y_key) -> list[tuple[float, float]]:
+            pairs = zip(run.get('score_curve', landmark, x_key) or (), run.get('score_curve', landmark, y_key) or ())
+            return [(x * (100 if x_key == 'recall' else 1), 100 * y) for x, y in pairs if None not in (x, y)]
+        figure = _seed_lines(comparison, key, title, x_name, y_name, points)
         made += [figure] if figure else []
     return made
 
@@ -137,8 +138,8 @@ def calibration_figure(comparison: Comparison) -> Figure | None:
     return figure
 
 
-def _seed_lines(comparison: Comparison, key: str, title: str, x_name: str, y_name: str, points: Any,
-                mode: str = 'lines') -> Figure | None:
+def _seed_lines(comparison: Comparison, key: str, title: str, x_name: str, y_name: str,
+                points: Callable[[Run, str], list[tuple[float, float]]], mode: str = 'lines') -> Figure | None:
     """One line per run, the seeds of a method alike; ``points(run, landmark)`` gives (x, y) pairs."""
     plot = _panels(comparison.landmarks, x_name, y_name)
     rows = []
@@ -180,13 +181,15 @@ def video_figure(comparison: Comparison) -> Figure | None:
                           arrayminus=[100 * (v.mean - v.low) for _, v in joined])
             plot.add_scatter(x=[name for name, _ in joined], y=[100 * v.mean for _, v in joined], name=method.name,
                              mode='markers', marker=_mark(i, 9), legendgroup=method.name, showlegend=number == 1,
-                             error_y=spread if len(method.runs) > 1 else None, meta=i, row=number, col=1)
+                             error_y=spread if len(method.runs) > 1 else None, offsetgroup=method.name, meta=i,
+                             row=number, col=1)
             rows += [(method.name, name, str(videos[name].get('source') or '-'), str(videos[name].get('frames', '-')),
                       landmark, _show(v.mean), f'{_show(v.low)}–{_show(v.high)}' if v.seeds > 1 else '-')
                      for name, v in joined]
     plot.update_yaxes(title_text='F1 in %', range=[-3, 103])
-    plot.update_xaxes(categoryorder='array', categoryarray=order)
-    plot.update_layout(height=280 * len(comparison.landmarks) + 120)
+    plot.update_xaxes(categoryorder='array', categoryarray=order, tickson='boundaries')
+    # Methods side by side within a video, videos apart.
+    plot.update_layout(height=280 * len(comparison.landmarks) + 120, scattermode='group', scattergap=0.4)
     return Figure('videos', 'F1 of each test video', 'Mean of the seeds, bars from the least to the greatest. A video '
                   'without the landmark has no mark.', plot,
                   ('Method', 'Video', 'Source', 'Frames', 'Landmark', 'F1 %', 'Seeds %'), tuple(rows))
@@ -210,7 +213,7 @@ def prior_quality(run: Run) -> dict[str, Any] | None:
     return found if isinstance(found, Mapping) and found.get('pictures') else None
 
 
-def prior_folder(run: Run) -> Any:
+def prior_folder(run: Run) -> Path | None:
     """The store of the priors that a run read: its own if it was tested on other data, else its training's."""
     backend = (run.meta.get('prior') or {}).get('backend')
     if backend is None:
@@ -219,9 +222,9 @@ def prior_folder(run: Run) -> Any:
     return own if own.is_dir() else run.fact_folder('priors')
 
 
-_SHARES = (('mean IoU with the acting tool', lambda q: q.get('mean_iou')),
+_SHARES = (('mean IoU', lambda q: q.get('mean_iou')),
            ('failed', lambda q: q['failed'] / max(q['pictures'] - q['unprompted'], 1)),
-           ('prompts straddle two tools', lambda q: q['straddling'] / q['with_instances'] if q['with_instances']
+           ('straddling', lambda q: q['straddling'] / q['with_instances'] if q['with_instances']
             else None),
            ('no prompt', lambda q: q['unprompted'] / q['pictures']))
 
@@ -247,7 +250,8 @@ def prior_figure(comparison: Comparison) -> Figure | None:
     plot.update_layout(barmode='group', showlegend=True)
     plot.update_yaxes(title_text='%', range=[0, 100])
     return Figure('priors', 'Quality of the mask priors', 'Over all pictures that the store of priors holds, training '
-                  'pictures included; mean of the seeds and their range.', plot,
+                  'pictures included; mean of the seeds and their range. IoU with the acting tool, where its mask is '
+                  'known; straddling: the prompts lie on two tools.', plot,
                   ('Method', 'Prior', 'Pictures', 'Measure', '%'), tuple(rows))
 
 

@@ -17,6 +17,7 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.evaluator import apply_threshold, build_table
 from mmpose_surgical.evaluation.matching import match_groups
 from mmpose_surgical.evaluation.predictions import Predictions, read_predictions
+from mmpose_surgical.evaluation.summary import provenance
 from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.priors.base import MaskPrior
@@ -148,15 +149,15 @@ def choose_frames(frames: Sequence[Frame], scores: Sequence[Mapping[int, float]]
     values = {f.image_id: [s.get(f.image_id, 1.) for s in scores] for f in frames
               if any(f.image_id in s for s in scores)}
     by_id = {frame.image_id: frame for frame in frames}
-    keys = {'disputed': lambda v: -(max(v) - min(v)), 'worst': lambda v: sum(v), 'best': lambda v: -sum(v)}
+    keys = {'disputed': lambda v: min(v) - max(v), 'worst': lambda v: sum(v), 'best': lambda v: -sum(v)}
     taken = {_clip(by_id[i]) for i in chosen}
     lists: dict[str, list[Frame]] = {'chosen': [by_id[i] for i in chosen]}
     for kind, key in keys.items():
         lists[kind] = []
         for image_id in _spread(values, key, by_id):
             frame = by_id[image_id]
-            worth = key(values[image_id]) != 0 if kind == 'disputed' else True
-            if worth and _clip(frame) not in taken and len(lists[kind]) < count:
+            agreed = kind == 'disputed' and not key(values[image_id])
+            if not agreed and _clip(frame) not in taken and len(lists[kind]) < count:
                 taken.add(_clip(frame))
                 lists[kind].append(frame)
     longest = max(map(len, lists.values()), default=0)
@@ -168,13 +169,14 @@ def _clip(frame: Frame) -> tuple[int, int]:
 
 
 def _spread(values: Mapping[int, list[float]], key: Any, by_id: Mapping[int, Frame]) -> list[int]:
-    """Image ids by their key; among equals the videos take turns."""
+    """Image ids by their key; among equals, frames where something acts come first, and videos take turns."""
     turns: Counter = Counter()
     order = {}
     for image_id, v in values.items():
-        place = (round(key(v), 9), by_id[image_id].video.id)
-        order[image_id] = (place[0], turns[place], image_id)
-        turns[place] += 1
+        frame = by_id[image_id]
+        rank = (round(key(v), 9), not frame.active_tools)
+        order[image_id] = (*rank, turns[rank, frame.video.id], image_id)
+        turns[rank, frame.video.id] += 1
     return sorted(order, key=order.get)
 
 
@@ -240,7 +242,7 @@ def _draw(kind: str, frame: Frame, annotations: Annotations, sources: Sequence[_
     by_backend: dict[str, MaskPrior] = {}
     for source in sources:
         if priors[source.index] is not None:
-            by_backend.setdefault(source.run.meta['prior']['backend'], priors[source.index])
+            by_backend.setdefault(provenance(source.run.meta)['prior'], priors[source.index])
     actions = sorted({tool.action or '?' for tool in frame.active_tools}) or ['nothing acts']
     title = f'{frame.video.name} #{frame.frame_id} (image {frame.image_id})'
     panels = [Panel(None, 'Picture, ground truth' + ''.join(

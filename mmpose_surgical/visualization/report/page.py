@@ -119,13 +119,14 @@ def _annotations(comparison: Comparison, data: Path | None) -> tuple[Annotations
 
 def lacking(comparison: Comparison) -> list[str]:
     """What runs of this comparison do not bring, one sentence each."""
-    def sentence(words: str, names: Sequence[str]) -> str:
-        whom = 'no run' if len(names) == len(comparison.runs) else f'{len(comparison.runs) - len(names)} of ' \
-            f'{len(comparison.runs)} runs; without: {", ".join(names)}'
-        return f'{words}: {whom}'
+    total = len(comparison.runs)
+
+    def sentence(words: str, without: Sequence[str]) -> str:
+        return f'{words}: ' + ('no run' if len(without) == total else
+                               f'{total - len(without)} of {total} runs; without: {", ".join(without)}')
     has = {words: (lambda run, key=key: run.get(key)) for key, words in _OPTIONAL.items()}
     has['95 % intervals'] = lambda run: any('ci95' in cell for cell in run.metrics['results']['overall'].values())
-    has['heatmaps of the final network'] = lambda run: heatmap_folder(run)
+    has['heatmaps of the network'] = lambda run: heatmap_folder(run)
     found = []
     for words, what in has.items():
         without = [run.place for run in comparison.runs if not what(run)]
@@ -150,4 +151,4 @@ def render(environment: Environment, parts: Sequence[Part]) -> str:
     return environment.get_template('report.html.j2').render(
         parts=parts, legend=LEGEND, today=date.today().isoformat(), style=inline('report.css'),
         script=inline('report.js'), plotly=Markup(get_plotlyjs()) if has_figures else '',
-        plots=Markup)
+        raw=Markup)

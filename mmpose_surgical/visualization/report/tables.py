@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mmpose_surgical.evaluation.evaluator import OVERALL, RESERVED
+from mmpose_surgical.evaluation.evaluator import AMBIGUOUS, NOTHING_ACTS, OVERALL, RESERVED
 from mmpose_surgical.visualization.report.runs import Comparison, Joined, Method
 
 Better = Literal['higher', 'lower'] | None
@@ -130,7 +130,8 @@ def mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[Row, ...]
 
 def _row(columns: Sequence[Column], heads: tuple[str, ...], values: Sequence[Joined | None], method: int,
          contest: str = '') -> Row:
-    return Row(heads, tuple(Cell(column, value) for column, value in zip(columns, values, strict=True)), method, contest)
+    cells = tuple(Cell(column, value) for column, value in zip(columns, values, strict=True))
+    return Row(heads, cells, method, contest)
 
 
 def _full(group: str) -> list[Column]:
@@ -203,7 +204,7 @@ def _second_looks(comparison: Comparison, methods: Sequence[tuple[int, Method]])
     attributes = dict.fromkeys(name for run in comparison.runs for name in run.get('by') or {})
     for attribute in attributes:
         values = sorted({str(v) for run in comparison.runs for v in run.get('by', attribute) or {}})
-        sections = [(value, lambda lm, value=value, attribute=attribute: ('by', attribute, value, lm))
+        sections = [(f'{attribute}: {value}', lambda lm, value=value, attribute=attribute: ('by', attribute, value, lm))
                     for value in values]
         tables.append(_sections(f'by-{attribute}', f'A second look: by {attribute}', comparison, methods, sections))
     return tables
@@ -238,9 +239,9 @@ def _counts(comparison: Comparison, methods: Sequence[tuple[int, Method]]) -> Ta
     sections = []
     for name in [*comparison.actions, *sorted(present & RESERVED - {OVERALL}), OVERALL]:
         rows = [_row(columns, (method.name, method.prior),
-                     [method.joined('results', name, lm, key) for lm in comparison.landmarks for _, key, _ in figures], i)
-                for i, method in methods]
-        titles = {'none': 'none (nothing acts)', 'ambiguous': 'ambiguous (several actions in one frame)'}
+                     [method.joined('results', name, lm, key) for lm in comparison.landmarks for _, key, _ in figures],
+                     i) for i, method in methods]
+        titles = {NOTHING_ACTS: 'none (nothing acts)', AMBIGUOUS: 'ambiguous (several actions in one frame)'}
         sections.append(Section(titles.get(name, name), tuple(rows)))
     return Table('counts', 'Counts and other distances', comparison.caption, ('Method', 'Prior'), columns,
                  tuple(sections))

@@ -77,7 +77,7 @@ function look(print) {
 function dressed(layout, print) {
   const {ink, line, ground} = look(print);
   const made = {...layout, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', font: {color: ink, size: 13},
-    legend: {orientation: 'h', yanchor: 'top', y: -0.18, itemclick: false, itemdoubleclick: false},
+    legend: {orientation: 'h', yanchor: 'top', y: -0.24, itemclick: false, itemdoubleclick: false},
     margin: {l: 60, r: 15, t: 40, b: 60}, dragmode: false, hoverlabel: {bgcolor: ground, font: {color: ink}}};
   for (const key of Object.keys(layout).filter(name => /^[xy]axis\d*$/.test(name))) {
     made[key] = {...layout[key], gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true};
@@ -107,6 +107,15 @@ for (const box of all('[data-show]')) {
   });
 }
 dark.addEventListener('change', () => drawPlots());
-addEventListener('beforeprint', () => drawPlots(true));
-addEventListener('afterprint', () => drawPlots());
+// Paper unfolds the tables, and has a light ground.
+let unfolded = [];
+addEventListener('beforeprint', () => {
+  unfolded = all('details.printed:not([open])');
+  unfolded.forEach(details => { details.open = true; });
+  drawPlots(true);
+});
+addEventListener('afterprint', () => {
+  unfolded.forEach(details => { details.open = false; });
+  drawPlots();
+});
 drawPlots();
