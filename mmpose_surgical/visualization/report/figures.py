@@ -249,8 +249,8 @@ def prior_figure(comparison: Comparison) -> Figure | None:
         return None
     plot.update_layout(barmode='group', showlegend=True)
     plot.update_yaxes(title_text='%', range=[0, 100])
-    return Figure('priors', 'Quality of the mask priors', 'Over all pictures that the store of priors holds, training '
-                  'pictures included; mean of the seeds and their range. IoU with the acting tool, where its mask is '
+    return Figure('priors', 'Quality of the mask priors', 'Over all pictures that the store of priors holds, which '
+                  'may include training pictures; mean of the seeds and their range. IoU with the acting tool, where its mask is '
                   'known; straddling: the prompts lie on two tools.', plot,
                   ('Method', 'Prior', 'Pictures', 'Measure', '%'), tuple(rows))
 
@@ -263,7 +263,7 @@ def _with_priors(comparison: Comparison) -> list[tuple[int, Method, list[dict[st
 
 def gain_figure(comparison: Comparison) -> Figure | None:
     """IoU of a refiner's priors against what refinement gained over its own coarse network, one mark per seed."""
-    by_folder = {run.folder.resolve(): run for run in comparison.runs}
+    by_folder = {run.trained_in.resolve(): run for run in comparison.runs}
     plot = _panels(comparison.landmarks, 'mean IoU of the priors in %', 'F1 gained in points')
     rows = []
     for i, method in enumerate(comparison.methods):

@@ -18,17 +18,15 @@ from mmpose_surgical.evaluation.evaluator import apply_threshold, build_table
 from mmpose_surgical.evaluation.matching import match_groups
 from mmpose_surgical.evaluation.predictions import Predictions, read_predictions
 from mmpose_surgical.evaluation.summary import provenance
-from mmpose_surgical.landmarks import LANDMARKS
+from mmpose_surgical.landmarks import LANDMARKS, SLOTS, landmark_of
 from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.priors.base import MaskPrior
 from mmpose_surgical.priors.store import MANIFEST, RecordStore
 from mmpose_surgical.visualization.overlays import COLOURS, draw_marks
 from mmpose_surgical.visualization.report.figures import prior_folder
-from mmpose_surgical.visualization.report.runs import Comparison, Run
+from mmpose_surgical.visualization.report.runs import HEATMAPS, Comparison, Run
 
 KINDS = ('chosen', 'disputed', 'worst', 'best')
-HEATMAPS = 'heatmaps'
-"""Where ``tools/test.py --heatmaps`` leaves the heatmaps of a model, in the folder of its results."""
 
 _WIDTH = 400
 _QUALITY = 82
@@ -116,10 +114,9 @@ def _open(folder: Path | None) -> RecordStore | None:
 
 def heatmap_folder(run: Run) -> Path | None:
     """The store of a run's own heatmaps: dumped by ``tools/test.py``, or a coarse network's for its refiners."""
-    if (run.folder / HEATMAPS / MANIFEST).is_file():
-        return run.folder / HEATMAPS
     is_coarse = run.folder == run.trained_in and run.fact_folder('coarse') is None
-    return run.folder / 'predictions' if is_coarse else None
+    places = [run.folder / HEATMAPS, *([run.folder / 'predictions'] if is_coarse else [])]
+    return next((place for place in places if (place / MANIFEST).is_file()), None)
 
 
 def frame_scores(frames: Sequence[Frame], points: Predictions, meta: Mapping[str, Any],
@@ -266,7 +263,8 @@ def lay_heatmap(picture: np.ndarray, heatmaps: np.ndarray, geometry: Mapping[str
 
     Args:
         picture: (H, W, 3) BGR uint8.
-        heatmaps: (C, h, w), peaks near 1, of the model's input; with other channels than the landmarks all are white.
+        heatmaps: (C, h, w), peaks near 1, of the model's input; channels that are neither the landmarks nor the slots
+            of one tool are white.
         geometry: ``input_center`` and ``input_scale`` of that input in the picture, in pixels.
 
     Returns:
@@ -277,9 +275,10 @@ def lay_heatmap(picture: np.ndarray, heatmaps: np.ndarray, geometry: Mapping[str
     (cx, cy), (sx, sy) = geometry['input_center'], geometry['input_scale']
     # A cell's index is its place, as the codec decodes it.
     to_picture = np.array([[sx / columns, 0, cx - sx / 2], [0, sy / rows, cy - sy / 2]])
+    names = {len(LANDMARKS): LANDMARKS, len(SLOTS): tuple(map(landmark_of, SLOTS))}.get(len(heatmaps))
     layers = defaultdict(lambda: np.zeros((height, width), np.float32))
     for channel, heatmap in enumerate(heatmaps):
-        colour = COLOURS[LANDMARKS[channel]] if len(heatmaps) == len(LANDMARKS) else (255, 255, 255)
+        colour = COLOURS[names[channel]] if names else (255, 255, 255)
         warped = cv2.warpAffine(np.clip(heatmap, 0, 1), to_picture, (width, height), flags=cv2.INTER_LINEAR)
         layers[colour] = np.maximum(layers[colour], warped)
     laid = picture.astype(np.float32) * 0.55

@@ -20,6 +20,8 @@ from mmpose_surgical.files import read_json
 from mmpose_surgical.landmarks import LANDMARKS
 
 METRICS, RECORD = 'metrics.json', 'artifact.json'
+HEATMAPS = 'heatmaps'
+"""Where ``tools/test.py --heatmaps`` leaves the heatmaps of a model, in the folder of its results."""
 ACTIONS = ('clip', 'grasp', 'dissect')
 """The order of the paper's tables; other actions follow by name."""
 STRATEGIES = ('coarse', 'refine', 'direct_mask', 'refine_prior', 'refine_prior_aux')
@@ -310,7 +312,8 @@ def _methods(runs: Sequence[Run]) -> tuple[Method, ...]:
         if len(group) > 1 and (None in seeds or len(set(seeds)) < len(seeds)):
             # Without a seed each, they cannot be told from repetitions of one run.
             raise UserError(f'runs of {config} have no seeds that differ: {list_problems([r.place for r in group])}',
-                            None, 'give one run per seed, each as tools/train.py left it')
+                            None, 'give one run per seed, each as tools/train.py left it or in the folder inside it '
+                            'that tools/test.py makes')
         group = sorted(group, key=lambda run: run.seed or 0)
         # Equal names with other settings or another prior are told apart by their folder.
         name = config if configs.count(config) == 1 else f'{config} ({group[0].place})'
