@@ -250,8 +250,8 @@ def prior_figure(comparison: Comparison) -> Figure | None:
     plot.update_layout(barmode='group', showlegend=True)
     plot.update_yaxes(title_text='%', range=[0, 100])
     return Figure('priors', 'Quality of the mask priors', 'Over all pictures that the store of priors holds, which '
-                  'may include training pictures; mean of the seeds and their range. IoU with the acting tool, where its mask is '
-                  'known; straddling: the prompts lie on two tools.', plot,
+                  'may include training pictures; mean of the seeds and their range. IoU with the acting tool, where '
+                  'its mask is known; straddling: the prompts lie on two tools.', plot,
                   ('Method', 'Prior', 'Pictures', 'Measure', '%'), tuple(rows))
 
 
@@ -273,16 +273,17 @@ def gain_figure(comparison: Comparison) -> Figure | None:
                 coarse, quality = by_folder.get(run.fact_folder('coarse')), prior_quality(run)
                 ends = [r and r.get('results', OVERALL, landmark, 'f1') for r in (run, coarse)]
                 if None not in ends and quality and quality.get('mean_iou') is not None:
-                    points.append((100 * quality['mean_iou'], 100 * (ends[0] - ends[1]), run))
+                    points.append((100 * quality['mean_iou'], 100 * (ends[0] - ends[1]), str(run.seed),
+                                   str(quality['pictures'])))
             if points:
                 plot.add_scatter(x=[p[0] for p in points], y=[p[1] for p in points], mode='markers', name=method.name,
                                  marker=_mark(i, 10), legendgroup=method.name, showlegend=column == 1, meta=i, row=1,
                                  col=column)
-                rows += [(method.name, method.prior, str(run.seed), landmark, f'{iou:.1f}', f'{gain:+.1f}')
-                         for iou, gain, run in points]
+                rows += [(method.name, method.prior, seed, pictures, landmark, f'{iou:.1f}', f'{gain:+.1f}')
+                         for iou, gain, seed, pictures in points]
     if not rows:
         return None
     plot.update_layout(showlegend=True)
     return Figure('gain', 'Refinement gain over prior quality', 'F1 of a refiner less F1 of the coarse network behind '
                   'it, both from the tables above.', plot,
-                  ('Method', 'Prior', 'Seed', 'Landmark', 'IoU %', 'F1 gained'), tuple(rows))
+                  ('Method', 'Prior', 'Seed', 'Pictures', 'Landmark', 'IoU %', 'F1 gained'), tuple(rows))

@@ -108,7 +108,7 @@ def test_prior_quality_stands_against_what_refinement_gained(make_run):
     name = 'simulated (a stand-in)'
     assert [row[-2:] for row in figures['priors'].rows] == [
         ('mean IoU', '60.0'), ('failed', '25.0'), ('straddling', '50.0'), ('no prompt', '20.0')]
-    assert figures['gain'].rows[0] == ('refine_prior', name, '0', 'tip', '60.0', '+20.0')
+    assert figures['gain'].rows[0] == ('refine_prior', name, '0', '10', 'tip', '60.0', '+20.0')
 
 
 def test_what_runs_lack_is_said(make_run):
