@@ -33,6 +33,8 @@ _AGAIN = 'evaluate the run again with tools/test.py'
 _CELL = ('tp', 'fp', 'fn', 'precision', 'recall', 'f1', 'l2')
 _PER_SEED = ('seed', 'upstream', 'start_weights')
 """What differs between seeds of one method: the seed, and what was made before it with that seed."""
+_OF_THE_MACHINE = ('checkpoint', 'device')
+"""Options of a prior that say where something is; weights count by the backend's fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,20 @@ class Run:
 
     @property
     def settings(self) -> str | None:
-        """Digest of everything that was set for the training except the seed; ``None`` where nothing is recorded."""
-        content = {k: v for k, v in self.record.get('content', {}).items() if k not in _PER_SEED}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest() if content else None
+        """Digest of everything that was set except the seed, also for the networks before this one.
+
+        ``None`` where nothing is recorded.
+        """
+        if not self.record:
+            return None
+        prior = self.record.get('facts', {}).get('prior_config') or {}
+        coarse, predictions = (_record(folder) if (folder := self.fact_folder(name)) else None
+                               for name in ('coarse', 'predictions'))
+        settings = [_without_seed(self.record), self.meta.get('prior'), _without_seed(coarse),
+                    {k: v for k, v in prior.items() if k not in _OF_THE_MACHINE},
+                    # In-sample or out-of-fold.
+                    (predictions or {}).get('facts', {}).get('chosen_on')]
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     @property
     def is_oracle(self) -> bool:
@@ -130,6 +143,11 @@ class Method:
         return provenance(self.runs[0].meta)['prior']
 
     @property
+    def seeds(self) -> int:
+        """How many trainings; one folder may hold several that ``tools/evaluate.py`` joined."""
+        return sum(run.meta.get('seeds', 1) for run in self.runs)
+
+    @property
     def is_baseline(self) -> bool:
         return any(name in self.config for name in BASELINES)
 
@@ -139,10 +157,17 @@ class Method:
         values = [value for value in values if value is not None]
         if not values:
             return None
-        bounds = [run.get(*path[:-1], 'ci95', path[-1]) for run in self.runs]
-        known = [b for b in bounds if b is not None and None not in b]
+        bounds = [_interval(run, path) for run in self.runs]
+        known = [b for b in bounds if b is not None]
         ci95 = (min(b[0] for b in known), max(b[1] for b in known)) if len(known) == len(self.runs) else None
         return Joined(sum(values) / len(values), min(values), max(values), ci95, len(values))
+
+
+def _interval(run: Run, path: Sequence[str]) -> Sequence[float] | None:
+    """The 95 % interval of a figure: by the figure's name, or bare where its object has one figure with an interval."""
+    found = run.get(*path[:-1], 'ci95')
+    found = found.get(path[-1]) if isinstance(found, Mapping) else found if path[-1] == 'accuracy' else None
+    return None if found is None or None in found else found
 
 
 @dataclass(frozen=True)
@@ -233,6 +258,10 @@ def _record(folder: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         raise UserError('record of the work directory is damaged', path, 'repeat its tools/train.py command')
     return record
+
+
+def _without_seed(record: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {k: v for k, v in (record or {}).get('content', {}).items() if k not in _PER_SEED}
 
 
 def _problems(metrics: Any) -> list[str]:

@@ -65,6 +65,25 @@ def test_other_settings_or_another_prior_under_one_name_are_methods_of_their_own
     assert sorted(m.prior for m in methods) == ['grabcut (a stand-in)', 'none', 'none']
 
 
+def test_refiners_behind_other_predictions_or_prompts_are_no_seeds_of_one_method(make_run):
+    runs = []
+    for seed, (chosen_on, points) in enumerate((('out-of-fold', 'both'), ('in-sample', 'both'), ('in-sample', 'tip'),
+                                                ('in-sample', 'tip'))):
+        folder = make_run('coarse', seed) / 'predictions'
+        folder.mkdir()
+        (folder / 'artifact.json').write_text(json.dumps(dict(facts=dict(chosen_on=chosen_on))))
+        facts = dict(coarse='../coarse', predictions='../coarse/predictions', prior_config=dict(prompts=points))
+        runs.append(make_run('refine_prior', seed, facts=facts))
+    assert sorted(len(method.runs) for method in one(*runs).methods) == [1, 1, 2]
+
+
+def test_several_seeds_may_be_joined_before(make_run):
+    active = dict(accuracy=0.5, ci95=[0.4, 0.6])
+    method, = one(make_run(meta=dict(seeds=3), more=dict(active_tool_accuracy=active))).methods
+    assert method.seeds == 3
+    assert method.joined('active_tool_accuracy', 'accuracy').ci95 == (0.4, 0.6)
+
+
 def test_no_finished_run(make_run, tmp_path):
     run = make_run()
     for folder, message in ((tmp_path / 'nowhere', 'no such folder'), (run.parent, 'no finished run.*Fix: .*coarse'),
