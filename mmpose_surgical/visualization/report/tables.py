@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from mmpose_surgical.evaluation.evaluator import AMBIGUOUS, NOTHING_ACTS, OVERALL, RESERVED
+from mmpose_surgical.evaluation.evaluator import OVERALL, RESERVED
 from mmpose_surgical.visualization.report.runs import Comparison, Joined, Method
 
 Better = Literal['higher', 'lower'] | None
@@ -241,7 +241,7 @@ def _counts(comparison: Comparison, methods: Sequence[tuple[int, Method]]) -> Ta
         rows = [_row(columns, (method.name, method.prior),
                      [method.joined('results', name, lm, key) for lm in comparison.landmarks for _, key, _ in figures],
                      i) for i, method in methods]
-        titles = {NOTHING_ACTS: 'none (nothing acts)', AMBIGUOUS: 'ambiguous (several actions in one frame)'}
+        titles = {'none': 'none (nothing acts)', 'ambiguous': 'ambiguous (several actions in one frame)'}
         sections.append(Section(titles.get(name, name), tuple(rows)))
     return Table('counts', 'Counts and other distances', comparison.caption, ('Method', 'Prior'), columns,
                  tuple(sections))
