@@ -111,6 +111,20 @@ def test_prior_quality_stands_against_what_refinement_gained(make_run):
     assert figures['gain'].rows[0] == ('refine_prior', name, '0', '10', 'tip', '60.0', '+20.0')
 
 
+def test_metrics_of_a_mere_predictions_file_are_enough(make_run, tmp_path):
+    folder = make_run('yolo')
+    metrics = json.loads((folder / 'metrics.json').read_text())
+    for key in ('config', 'checkpoint', 'git_commit', 'prior', 'threshold_from'):
+        metrics['meta'].pop(key)
+    metrics['meta']['threshold'] = None
+    (folder / 'metrics.json').write_text(json.dumps(metrics))
+    (folder / 'artifact.json').unlink()
+    part, = write_report([folder], tmp_path / 'r.html', count=0)
+    assert [(m.name, m.prior) for m in part.comparison.methods] == [('yolo', 'not recorded')]
+    assert part.comparison.stands_on['threshold'] == 'none: all points count'
+    Page((tmp_path / 'r.html').read_text())
+
+
 def test_what_runs_lack_is_said(make_run):
     comparison, = compare(read_runs([make_run('coarse', more=FULL), make_run('refine')]))
     lines = lacking(comparison)
