@@ -12,7 +12,8 @@ from plotly.subplots import make_subplots
 
 from mmpose_surgical.evaluation.evaluator import OVERALL
 from mmpose_surgical.files import read_json
-from mmpose_surgical.visualization.report.runs import RECORD, Comparison, Method, Run
+from mmpose_surgical.visualization.report.comparison import Comparison, Method
+from mmpose_surgical.visualization.report.runs import RECORD, Run
 
 # Near Okabe and Ito's colours, which colour-blind readers tell apart, as they stand out on white and on dark ground;
 # lines and marks differ as well, for print.

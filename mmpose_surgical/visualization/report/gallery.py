@@ -23,8 +23,9 @@ from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.priors.base import MaskPrior
 from mmpose_surgical.priors.store import MANIFEST, RecordStore
 from mmpose_surgical.visualization.overlays import COLOURS, draw_marks
+from mmpose_surgical.visualization.report.comparison import Comparison
 from mmpose_surgical.visualization.report.figures import prior_folder
-from mmpose_surgical.visualization.report.runs import HEATMAPS, Comparison, Run
+from mmpose_surgical.visualization.report.runs import HEATMAPS, Run
 
 KINDS = ('chosen', 'disputed', 'worst', 'best')
 

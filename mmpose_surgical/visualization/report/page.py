@@ -11,9 +11,10 @@ from mmpose_surgical.datasets.annotations import Annotations, load_annotations
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.summary import provenance
 from mmpose_surgical.files import write_text
+from mmpose_surgical.visualization.report.comparison import Comparison, compare
 from mmpose_surgical.visualization.report.figures import Figure, all_figures
 from mmpose_surgical.visualization.report.gallery import Gallery, heatmap_folder, make_gallery
-from mmpose_surgical.visualization.report.runs import Comparison, Run, compare, data_root, read_runs
+from mmpose_surgical.visualization.report.runs import Run, data_root, read_runs
 from mmpose_surgical.visualization.report.tables import Table, all_tables
 from mmpose_surgical.visualization.report.texts import LEGEND, latex, markdown
 

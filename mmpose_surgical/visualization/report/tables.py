@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mmpose_surgical.evaluation.evaluator import OVERALL, RESERVED
-from mmpose_surgical.visualization.report.runs import Comparison, Joined, Method
+from mmpose_surgical.visualization.report.comparison import Comparison, Joined, Method
 
 Better = Literal['higher', 'lower'] | None
 _DIGITS = {'%': 1, 'px': 2, '': 2, 'count': 1}

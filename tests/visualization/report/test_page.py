@@ -12,10 +12,11 @@ from tool_runs import run as run_tool
 from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.priors.store import RecordStore
+from mmpose_surgical.visualization.report.comparison import compare
 from mmpose_surgical.visualization.report.figures import all_figures
 from mmpose_surgical.visualization.report.gallery import choose_frames, conditions_of, lay_heatmap
 from mmpose_surgical.visualization.report.page import lacking, write_report
-from mmpose_surgical.visualization.report.runs import compare, read_runs
+from mmpose_surgical.visualization.report.runs import read_runs
 
 VOID = {'meta', 'img', 'input', 'br'}
 

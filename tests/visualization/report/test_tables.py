@@ -4,7 +4,8 @@ import re
 import pytest
 from report_runs import cell
 
-from mmpose_surgical.visualization.report.runs import compare, read_runs
+from mmpose_surgical.visualization.report.comparison import compare
+from mmpose_surgical.visualization.report.runs import read_runs
 from mmpose_surgical.visualization.report.tables import all_tables
 from mmpose_surgical.visualization.report.texts import escape_latex, escape_markdown, latex, markdown
 
