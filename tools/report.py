@@ -36,7 +36,7 @@ def main() -> None:
     parts = write_report(args.work_dirs, args.out, markdown_out=args.markdown, latex_out=args.latex, data=args.data,
                          frames=args.frames, count=args.gallery, separate=args.separate)
     for part in parts:
-        print(f'{part.title}: {len(part.comparison.methods)} methods, {len(part.comparison.runs)} runs')
+        print(f'{part.title}: methods {len(part.comparison.methods)}, runs {len(part.comparison.runs)}')
         if part.gallery is None:
             print(f'  no gallery: {part.no_gallery}')
         elif part.gallery.left_out:

@@ -132,7 +132,7 @@ def _read_run(folder: Path) -> Run:
         raise UserError('the run in this folder is not finished', folder, 'repeat its tools/train.py command')
     path = folder / METRICS
     if not path.is_file():
-        beneath = sorted(str(p.parent) for p in folder.glob(f'*/{METRICS}'))
+        beneath = sorted(str(p.parent) for depth in ('*', '*/*') for p in folder.glob(f'{depth}/{METRICS}'))
         raise UserError(f'this is no finished run: there is no {METRICS}', folder,
                         f'give the runs in it: {list_problems(beneath)}' if beneath
                         else 'finish it with tools/train.py, or evaluate it with tools/test.py')
