@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,7 @@ def comparison_table(metrics: Mapping[str, Any]) -> Table:
     """F1 of two methods, their difference in points with its interval, and p."""
     found = metrics['comparison']
     caption = (f'difference: {", ".join(found["of"])} less {", ".join(found["with"])}\n'
-               f'threshold of the other: {_thresholds(found, metrics["meta"])}\n'
+               f'threshold of the other: {_each_threshold(found, metrics["meta"], _threshold)}\n'
                'p: the larger of permutation by video and bootstrap; not corrected for many comparisons')
     table = _table(('action', 'landmark'), ('F1 %', 'other', 'difference', '95 %', 'p'), caption)
     for action, row in found['f1'].items():
@@ -122,12 +122,8 @@ def percent_range(ends: Sequence[float] | None, between: str = '-', sign: str = 
 def _caption(metrics: Mapping[str, Any]) -> str:
     meta = metrics['meta']
     active, idle = metrics['active_tool_accuracy'], metrics['false_points_per_idle_minute']
-    lines = [f'data: {_data(meta)}',
-             f'matching: {meta["tolerance"]:g} px on {_canvas(meta["canvas"])}, {meta["protocol"]}',
-             f'threshold: {_thresholds(meta, meta)}',
-             f'prior: {_prior(meta)}',
-             *([f'masks in the target: {meta["target_masks"]}'] if meta.get('target_masks') else []),
-             *(['coarse predictions: in-sample in training'] if meta.get('coarse_for_training') == 'in-sample' else []),
+    words = provenance(meta)
+    lines = [*(f'{name}: {words[name]}' for name in ('data', 'matching', 'threshold', 'prior')),
              f'best tip on the acting tool: {percent(active["accuracy"])} % of {active["frames"]} frames '
              f'(answered: {percent(active["answered"])} %)',
              f'false points per idle minute: {"-" if idle["all"] is None else format(idle["all"], ".1f")} '
@@ -145,6 +141,18 @@ def _intervals(meta: Mapping[str, Any]) -> list[str]:
     return [f'95 % intervals: {said}', *([about['caution']] if 'caution' in about else [])]
 
 
+def provenance(meta: Mapping[str, Any]) -> dict[str, str]:
+    """What the numbers of a metrics file stand on, in words, by the names of these lines.
+
+    ``data``, ``matching`` (tolerance, canvas, protocol), ``threshold`` (value and source), ``threshold_source`` (what
+    several runs of one method share), and ``prior`` (the backend, a stand-in named so).
+    """
+    return {'data': _data(meta),
+            'matching': f'{meta["tolerance"]:g} px on {_canvas(meta["canvas"])}, {meta["protocol"]}',
+            'threshold': _each_threshold(meta, meta, _threshold),
+            'threshold_source': _each_threshold(meta, meta, _threshold_source), 'prior': _prior(meta)}
+
+
 def _data(meta: Mapping[str, Any]) -> str:
     data = meta.get('data') or {}
     kind = {True: ' (synthetic)', False: ' (not synthetic)'}.get(data.get('synthetic'), '')
@@ -160,21 +168,27 @@ def _canvas(canvas: list[float] | None) -> str:
     return 'original pixels' if canvas is None else f'a canvas of {canvas[0]:g}x{canvas[1]:g}'
 
 
-def _thresholds(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
-    """The threshold and its source, of each seed where they differ."""
+def _each_threshold(record: Mapping[str, Any], meta: Mapping[str, Any], describe: Callable[..., str]) -> str:
+    """The words of the threshold, of each seed where they differ."""
     values, sources = record['threshold'], record.get('threshold_from')
     if not isinstance(values, list):
-        return _threshold(values, sources, meta)
-    return '; '.join(dict.fromkeys(_threshold(value, source, meta) for value, source in zip(values, sources)))
+        values, sources = [values], [sources]
+    return '; '.join(dict.fromkeys(describe(value, source, meta) for value, source in zip(values, sources)))
 
 
 def _threshold(value: Any, source: Any, meta: Mapping[str, Any]) -> str:
     if value is None:
         return NO_THRESHOLD
     if isinstance(value, Mapping):
-        value = ', '.join(f'{k} {"none" if v is None else format(v, ".4g")}' for k, v in value.items())
+        told = ', '.join(f'{k} {"none" if v is None else format(v, ".4g")}' for k, v in value.items())
     else:
-        value = f'{value:.4g}'
+        told = f'{value:.4g}'
+    return f'{told} (from {_threshold_source(value, source, meta)})'
+
+
+def _threshold_source(value: Any, source: Any, meta: Mapping[str, Any]) -> str:
+    if value is None:
+        return NO_THRESHOLD
     if isinstance(source, Mapping):
         chosen_on = source['data'] or {}
         sha256 = chosen_on.get('sha256')
@@ -185,13 +199,18 @@ def _threshold(value: Any, source: Any, meta: Mapping[str, Any]) -> str:
             source += ', frames that this table counts too: it flatters'
     elif source == THIS_DATA:
         source += ': it flatters'
-    return f'{value} (from {source or "an unnamed source"})'
+    return source or 'an unnamed source'
 
 
 def _prior(meta: Mapping[str, Any]) -> str:
     prior = meta.get('prior')
-    if not prior:
-        # A predictions file does not say what made it.
-        return 'none' if 'prior' in meta else 'not recorded'
-    label = prior.get('label')
-    return f'{prior["backend"]}{" (a stand-in)" if prior.get("stand_in") else ""}{f", {label}" if label else ""}'
+    # A predictions file does not say what made it.
+    told = 'none' if 'prior' in meta else 'not recorded'
+    if prior:
+        label = prior.get('label')
+        told = f'{prior["backend"]}{" (a stand-in)" if prior.get("stand_in") else ""}{f", {label}" if label else ""}'
+    if meta.get('target_masks'):
+        told += f'; masks in the target: {meta["target_masks"]}'
+    if meta.get('coarse_for_training') == 'in-sample':
+        told += '; coarse predictions in-sample in training'
+    return told

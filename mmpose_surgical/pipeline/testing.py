@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import get_dist_info
 from rich.console import Console
 
 from mmpose_surgical.datasets.annotations import Annotations, load_annotations
@@ -12,18 +13,19 @@ from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import read_predictions, write_predictions
 from mmpose_surgical.evaluation.summary import write_metrics
-from mmpose_surgical.files import read_json
+from mmpose_surgical.files import file_digest, read_json, remove_folder
 from mmpose_surgical.pipeline.artifacts import RECORD, Artifact, Status, content_of
 from mmpose_surgical.pipeline.config import fill_in_stores, load_config, prior_line, resolve_prior, uses_prior
-from mmpose_surgical.pipeline.distributed import rank_from_environment, start_processes
+from mmpose_surgical.pipeline.distributed import rank_from_environment, start_processes, wait_for_all
 from mmpose_surgical.pipeline.finish import THRESHOLDS, predict_split, show_results, write_results
 from mmpose_surgical.pipeline.plan import PROMPT_THRESHOLDS, STAGE_VERSION, Plan
 from mmpose_surgical.pipeline.prompting import backend_of
 from mmpose_surgical.pipeline.run import parse_options
-from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, prior_folder
+from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, prior_folder, shards_of
 from mmpose_surgical.pipeline.stem import share_stem
 from mmpose_surgical.priors.prompts import JITTER_OPTIONS, PromptRule
 from mmpose_surgical.priors.weights import VARIABLES
+from mmpose_surgical.visualization.report.runs import HEATMAPS
 
 
 def test_command(args: argparse.Namespace) -> int:
@@ -61,6 +63,8 @@ def test_command(args: argparse.Namespace) -> int:
     if plan is not None:
         plan.run(console)
     predictions = predict_split(cfg, checkpoint, args.split, folder)
+    if args.heatmaps:
+        store_heatmaps(cfg, checkpoint, args.split, folder)
     if rank == 0:
         if args.show_dir:
             cfg.show_dir = args.show_dir
@@ -75,6 +79,21 @@ def test_command(args: argparse.Namespace) -> int:
             write_predictions(args.dump, read_predictions(predictions))
         show_results(cfg, console)
     return 0
+
+
+def store_heatmaps(cfg: Config, checkpoint: Path, split: str, folder: Path) -> None:
+    """Store a model's own heatmaps of a split beside its results, always anew; each rank does its share."""
+    from mmpose_surgical.pipeline.predict import predict_into_store
+    artifact = Artifact(folder / HEATMAPS, dict(stage='heatmaps', split=split, model=file_digest(checkpoint)))
+    rank, _ = get_dist_info()
+    if rank == 0:
+        remove_folder(artifact.folder)
+        artifact.begin()
+    wait_for_all()
+    predict_into_store(cfg, checkpoint, split, artifact, lambda done, total: None, model_name=checkpoint.name)
+    wait_for_all()
+    if rank == 0:
+        artifact.finish(shards_of(artifact.folder))
 
 
 def facts_of(folder: Path) -> dict[str, Any]:

@@ -7,10 +7,14 @@ import pytest
 from pipeline_runs import evaluate
 from toy_data import write_toy_data
 
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import read_predictions
 from mmpose_surgical.files import file_digest
 from mmpose_surgical.pipeline import testing
+from mmpose_surgical.priors.store import RecordStore
+from mmpose_surgical.visualization.report.runs import HEATMAPS
 
 NAME = 'demo_refine_prior_aux'
 
@@ -30,6 +34,20 @@ def test_own_test_split_gives_the_metrics_of_training(refined, tmp_path):
     assert tested['results'] == trained['results']
     for key in ('threshold', 'threshold_from', 'checkpoint', 'prior', 'data', 'split'):
         assert tested['meta'][key] == trained['meta'][key]
+
+
+def test_heatmaps_are_stored_for_the_report(refined, toy_data, tmp_path):
+    folder = tmp_path / 'out'
+    RecordStore(folder / HEATMAPS, dict(coarse='of an earlier call'), mode='a').close()
+    assert evaluate(*parts(refined), folder, heatmaps=True) == 0
+    frames = frames_of_split(load_annotations(toy_data), 'test')
+    store = RecordStore(folder / HEATMAPS)
+    assert not store.missing(frame.image_id for frame in frames) and len(store) == len(frames)
+    heatmaps = store.get(frames[0].image_id)[0]['heatmaps']
+    assert heatmaps.shape == (2, 12, 16)
+    # They are the refiner's own, not the coarse ones that it read.
+    coarse = RecordStore(refined / 'demo_coarse' / 'predictions').get(frames[0].image_id)[0]['heatmaps']
+    assert not (heatmaps == coarse).all()
 
 
 def test_the_folder_of_a_training_is_refused(refined):
