@@ -11,6 +11,7 @@ from mmpose_surgical.evaluation.thresholds import sweep
 
 TOLERANCES = (5.0, 7.5, 10.0, 12.5, 15.0, 17.5, 20.0, 22.5, 25.0, 27.5, 30.0)
 BINS = 10
+CURVE_POINTS = 101
 MAX_GAP = 0.5
 """Seconds: frames further apart say nothing of jitter."""
 
@@ -38,15 +39,40 @@ def average_precision(matched: Matched) -> dict[str, float | None]:
     Args:
         matched: all points of the method, without a threshold.
     """
-    table, rules = matched.table, matched.rules
     areas: dict[str, float | None] = {}
-    for k, landmark in enumerate(table.landmarks):
-        gt, pred = table.gt_landmark == k, table.pred_landmark == k
-        _, tp, kept = sweep(table.gt_xy[gt], table.gt_frame[gt], table.pred_xy[pred], table.pred_frame[pred],
-                            table.pred_score[pred], rules.tolerance, rules.protocol)
-        steps = np.diff(tp, prepend=0)
-        areas[landmark] = float((steps * tp / kept).sum() / gt.sum()) if gt.any() else None
+    for k, landmark in enumerate(matched.table.landmarks):
+        _, tp, kept, wanted = _falling_threshold(matched, k)
+        areas[landmark] = float((np.diff(tp, prepend=0) * tp / kept).sum() / wanted) if wanted else None
     return areas
+
+
+def score_curve(matched: Matched) -> dict[str, Any]:
+    """Precision, recall and F1 as the score threshold falls, per landmark that has ground truth and predictions.
+
+    Args:
+        matched: all points of the method, without a threshold.
+
+    Returns:
+        ``{landmark: {score, precision, recall, f1}}``, lists of at most :data:`CURVE_POINTS` values.
+    """
+    found: dict[str, Any] = {}
+    for k, landmark in enumerate(matched.table.landmarks):
+        score, tp, kept, wanted = _falling_threshold(matched, k)
+        if not wanted or not len(score):
+            continue
+        shown = np.unique(np.linspace(0, len(score) - 1, CURVE_POINTS).round().astype(int))
+        score, tp, kept = score[shown], tp[shown], kept[shown]
+        found[landmark] = {'score': score.tolist(), 'precision': (tp / kept).tolist(),
+                           'recall': (tp / wanted).tolist(), 'f1': (2 * tp / (kept + wanted)).tolist()}
+    return found
+
+
+def _falling_threshold(matched: Matched, landmark: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """:func:`sweep` over the points of one landmark, and the number of its ground-truth points."""
+    table, rules = matched.table, matched.rules
+    gt, pred = table.gt_landmark == landmark, table.pred_landmark == landmark
+    return *sweep(table.gt_xy[gt], table.gt_frame[gt], table.pred_xy[pred], table.pred_frame[pred],
+                  table.pred_score[pred], rules.tolerance, rules.protocol), int(gt.sum())
 
 
 def calibration(matched: Matched) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def evaluate_in_full(frames: Sequence[Frame], runs: Sequence[Predictions], thres
         - ``macro``: ``{landmark: {action_f1, video_f1}}``;
         - ``tolerance_curve``: ``{tolerance: [...], landmark: [f1, ...]}``;
         - ``average_precision``: ``{landmark: area}``, over all points, before any threshold;
+        - ``score_curve``: ``{landmark: {score, precision, recall, f1}}``, likewise, as lists;
         - ``calibration``: ``{landmark: {edges, precision, mean_score, count, ece}}``, likewise;
         - ``jitter``: ``{landmark: pixels}``;
         - ``ci95`` in the cells of ``results`` and ``by`` and in ``active_tool_accuracy``, ``{measure: [lo, hi]}``, of
@@ -64,6 +65,7 @@ def evaluate_in_full(frames: Sequence[Frame], runs: Sequence[Predictions], thres
     metrics['meta']['by_left_out'] = left_out
     metrics |= {'tolerance_curve': curves.tolerance_curve(matched),
                 'average_precision': curves.average_precision(every_point),
+                'score_curve': curves.score_curve(every_point),
                 'calibration': curves.calibration(every_point), 'jitter': curves.jitter(matched)}
     rows = [metrics['results'].get(name) for name in names] + [metrics['by'][name][value] for name, value in labels]
     metrics['meta']['bootstrap'] = _add_intervals(metrics, rows, counts, matched, resamples)

@@ -3,7 +3,15 @@ import numpy as np
 import pytest
 
 from mmpose_surgical.datasets.annotations import Clip, Video
-from mmpose_surgical.evaluation.curves import TOLERANCES, average_precision, calibration, jitter, tolerance_curve
+from mmpose_surgical.evaluation.curves import (
+    CURVE_POINTS,
+    TOLERANCES,
+    average_precision,
+    calibration,
+    jitter,
+    score_curve,
+    tolerance_curve,
+)
 from mmpose_surgical.evaluation.evaluator import Rules, evaluate, match_runs
 
 
@@ -36,6 +44,16 @@ def test_average_precision(frame, tool, table, matched):
     level = table((1, 'tip', 0, 0, .5), (2, 'tip', 90, 0, .5), (2, 'tip', 0, 0, .5), (3, 'tip', 70, 0, .5))
     assert average_precision(matched(frames, level))['tip'] == pytest.approx(2 / 3 / 2)
     assert average_precision(matched([frame(1)], table((1, 'tip', 0, 0, 1))))['tip'] is None
+
+
+def test_score_curve(frame, tool, table, matched):
+    frames = [frame(1, tool('grasp', tip1=(0, 0))), frame(2, tool('grasp', tip1=(0, 0)))]
+    curve = score_curve(matched(frames, table((1, 'tip', 0, 0, .9), (2, 'tip', 90, 0, .8), (2, 'tip', 0, 0, .7))))
+    assert curve == {'tip': {'score': [.9, .8, .7], 'precision': [1, .5, pytest.approx(2 / 3)], 'recall': [.5, .5, 1],
+                             'f1': [pytest.approx(2 / 3), .5, .8]}}  # no anchor is wanted
+    many = [(1, 'tip', float(i), 500., i / 1000) for i in range(1000)]
+    curve = score_curve(matched(frames, table(*many)))['tip']
+    assert len(curve['score']) == CURVE_POINTS and (curve['score'][0], curve['score'][-1]) == (.999, 0)
 
 
 def test_calibration(frame, tool, table, matched):

@@ -54,7 +54,7 @@ def test_what_is_not_known_is_not_claimed(metrics):
 
 def test_oracle_prompts_and_in_sample_predictions_are_told(metrics):
     prior = dict(backend='sam3', stand_in=False, points='ground_truth', label='oracle prompts')
-    text = printed(with_meta(metrics, prior=prior, coarse_for_training='in-sample'))
+    text = ' '.join(printed(with_meta(metrics, prior=prior, coarse_for_training='in-sample')).split())
     assert 'prior: sam3, oracle prompts' in text and 'coarse predictions in-sample in training' in text
     assert 'in-sample' not in printed(with_meta(metrics, coarse_for_training='out-of-fold'))
 
