@@ -17,12 +17,12 @@ VERSIONS: dict[str, tuple[str, str | None]] = {
     'opencv-python': ('4.9', None),
     'pycocotools': ('2.0.7', None),
     'rich': ('13', None),
-    'jinja2': ('3.1', None),
-    'plotly': ('6', None),
     'mmengine': ('0.10.4', '0.11'),
     'mmcv': ('2.0.0', '2.2'),
     'mmdet': ('3.2', '3.4'),
     'mmpose': ('1.3', '1.4'),
+    'jinja2': ('3.1', None),
+    'plotly': ('6', None),
 }
 
 
