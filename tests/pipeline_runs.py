@@ -19,6 +19,8 @@ def train(config: str, data: Path, folder: Path, *more: str, **flags) -> int:
     """``tools/train.py`` in this process; ``more`` are further ``--cfg-options``."""
     from mmpose_surgical.pipeline.run import train_command
     options = tiny_options(data, *more)
+    if 'rtmpose' in config:  # its codec has no heatmaps
+        options = [word for word in options if not word.startswith('codec.heatmap_size')]
     if 'refine' in config:
         options += [f'coarse.overrides.{word}' for word in tiny_options(data)[1:]]
     args = dict(config=str(ROOT / config), work_dir=str(folder / Path(config).stem), plan=False, rebuild=False,

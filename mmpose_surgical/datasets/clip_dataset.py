@@ -1,13 +1,16 @@
 """The data set of annotated clips."""
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.registry import DATASETS
 
 from mmpose_surgical.datasets.annotations import Frame, load_annotations
+from mmpose_surgical.datasets.boxes import Box, boxes_of, whole_picture
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.datasets.windows import WindowMode, window_paths
 from mmpose_surgical.errors import UserError, list_problems
@@ -20,8 +23,8 @@ _COLOURS = dict(tip1=[255, 214, 0], tip2=[255, 138, 0], anchor=[0, 214, 255])
 class SurgicalClipDataset(BaseDataset):
     """One sample is one annotated frame with its window of neighbours.
 
-    A sample carries ``img_paths`` (T files, oldest first), ``target_index``, a box over the whole picture and the
-    landmarks of all acting tools: ``keypoints`` (N, 3, 2) in pixels of the original picture and ``keypoints_visible``
+    A sample carries ``img_paths`` (T files, oldest first), ``target_index``, a box (x1, y1, x2, y2) and the landmarks
+    of all acting tools: ``keypoints`` (N, 3, 2) in pixels of the original picture and ``keypoints_visible``
     (N, 3), in the slots tip1, tip2, anchor, with ``tool_actions``, the N actions, for targets alone. A frame in which
     nothing acts is a true negative: N = 1 with empty slots. For training it also carries ``acting_tools``, from which
     direct mask supervision takes its masks.
@@ -32,6 +35,8 @@ class SurgicalClipDataset(BaseDataset):
         num_frames: T, the length of the window; 1 for single-frame models.
         spacing: Seconds between frames of the window.
         window: ``centred`` (target at T // 2) or ``causal`` (target last).
+        box: What part of the picture the network sees: ``picture``, ``oracle`` or a file of detections, see
+            :mod:`mmpose_surgical.datasets.boxes`.
         pipeline: Transforms.
         test_mode: As in MMEngine.
         lazy_init: As in MMEngine.
@@ -56,6 +61,7 @@ class SurgicalClipDataset(BaseDataset):
                  num_frames: int = 1,
                  spacing: float = 0.12,
                  window: WindowMode = 'centred',
+                 box: str = 'picture',
                  pipeline: list | tuple = (),
                  test_mode: bool = False,
                  lazy_init: bool = False) -> None:
@@ -63,6 +69,7 @@ class SurgicalClipDataset(BaseDataset):
         self.num_frames = num_frames
         self.spacing = spacing
         self.window = window
+        self.box = box
         # A sample that fails to load is an error to show, never one to replace by another sample.
         super().__init__(data_root=data_root, pipeline=list(pipeline), test_mode=test_mode, lazy_init=lazy_init,
                          max_refetch=0)
@@ -79,7 +86,12 @@ class SurgicalClipDataset(BaseDataset):
             raise UserError(f'split "{self.split}" has no annotated frame', annotations.path,
                             'check splits.json and the "annotated" fields')
         annotated = np.array([name in annotations.landmarks for name in LANDMARKS], dtype=np.float32)
-        samples = [self._sample(index, frame, annotations.root, annotated) for index, frame in enumerate(frames)]
+        boxes = boxes_of(self.box, frames, annotations)
+        if without := len(frames) - len(boxes):
+            print_log(f'{without} of {len(frames)} pictures of split "{self.split}" have no box in {self.box}: the '
+                      'whole picture is used', logger='current', level=logging.WARNING)
+        samples = [self._sample(index, frame, annotations.root, annotated, boxes.get(frame.image_id))
+                   for index, frame in enumerate(frames)]
         paths = {path for sample in samples for path in sample['img_paths']}
         missing = sorted(path for path in paths if not Path(path).is_file())
         if missing:
@@ -87,7 +99,8 @@ class SurgicalClipDataset(BaseDataset):
                             annotations.path, 'restore the files, or correct "file_name" and "frame_pattern"')
         return samples
 
-    def _sample(self, index: int, frame: Frame, root: Path, annotated: np.ndarray) -> dict[str, Any]:
+    def _sample(self, index: int, frame: Frame, root: Path, annotated: np.ndarray, box: Box | None) -> dict[str, Any]:
+        box = box or whole_picture(frame)
         paths, position = window_paths(frame, root, self.num_frames, self.spacing, self.window)
         keypoints, visible = tools_to_slots(frame)
         supervision = {} if self.test_mode else dict(acting_tools=frame.active_tools)
@@ -97,8 +110,8 @@ class SurgicalClipDataset(BaseDataset):
             target_index=position, video=frame.video.name, frame_id=frame.frame_id,
             keypoints=keypoints, keypoints_visible=visible, landmark_annotated=annotated,
             tool_actions=[action for action, _ in _slot_rows(frame)] or [None],
-            bbox=np.array([[0, 0, frame.width, frame.height]], dtype=np.float32),
-            bbox_score=np.ones(1, dtype=np.float32))
+            picture_size=(frame.width, frame.height),
+            bbox=np.array([box.corners], dtype=np.float32), bbox_score=np.array([box.score], dtype=np.float32))
 
     def get_data_info(self, idx: int) -> dict:
         """A sample with the meta information that MMPose's transforms need."""

@@ -11,6 +11,7 @@ from mmpose.datasets.transforms import PackPoseInputs, PhotometricDistortion
 from mmpose.registry import TRANSFORMS
 from mmpose.structures.bbox import get_warp_matrix
 
+from mmpose_surgical.baselines.tip_order import tip_order
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.priors.base import MaskPrior
@@ -31,10 +32,9 @@ class LoadClip(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         frames: dict[str, np.ndarray] = {}
-        width, height = results['bbox'][0, 2:].astype(int).tolist()
         for path in results['img_paths']:
             if path not in frames:
-                frames[path] = read_picture(path, (width, height))
+                frames[path] = read_picture(path, tuple(results['picture_size']))
         clip = [frames[path] for path in results['img_paths']]
         results['img'] = clip if len(clip) > 1 else clip[0]
         results['img_shape'] = results['ori_shape'] = clip[0].shape[:2]
@@ -202,6 +202,32 @@ class LoadToolMask(BaseTransform):
             prior = MaskPrior.from_record(*self.masks.get(results['img_id']))
             share = warp_prior(prior, shape, to_heatmap, self.heatmap_size)
         results['tool_mask'] = share > 0.5
+        return results
+
+
+@TRANSFORMS.register_module()
+class CanonicalTool(BaseTransform):
+    """Leave one acting tool with its tips in canonical order, for heads with one output per slot such as SimCC.
+
+    Place it behind ``TopdownAffine``. Stock top-down heads answer with one instance per box, and here the box is the
+    whole picture: of several acting tools the one nearest the middle of the input stays, which is a rule that can be
+    seen in the picture. Points that augmentation moved out of it are absent, as in :class:`LandmarkHeatmap`.
+
+    Changed keys: ``keypoints``, ``transformed_keypoints`` (1, 3, 2) and ``keypoints_visible`` (1, 3). See
+    :func:`~mmpose_surgical.baselines.tip_order.tip_order` for the order.
+    """
+
+    def transform(self, results: dict) -> dict:
+        points, size = results['transformed_keypoints'], np.array(results['input_size'])
+        inside = ((points >= 0) & (points < size)).all(axis=-1)
+        visible = np.where(inside, results['keypoints_visible'], 0).astype(np.float32)
+        distances = [np.hypot(*(tool[shown > 0].mean(axis=0) - (size - 1) / 2)) if shown.any() else np.inf
+                     for tool, shown in zip(points, visible)]
+        chosen = [int(np.argmin(distances))]
+        order = tip_order(points[chosen], visible[chosen])
+        for key, values in (('keypoints', results['keypoints']), ('transformed_keypoints', points)):
+            results[key] = np.take_along_axis(values[chosen], order[..., None], axis=1)
+        results['keypoints_visible'] = np.take_along_axis(visible[chosen], order, axis=1)
         return results
 
 

@@ -14,7 +14,7 @@ from mmpose_surgical.datasets.annotations import Annotations, Frame, landmark_of
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.evaluator import TOLERANCE, evaluate
 from mmpose_surgical.evaluation.matching import Protocol
-from mmpose_surgical.evaluation.predictions import Predictions, write_predictions
+from mmpose_surgical.evaluation.predictions import Predictions, surest_of_equal, write_predictions
 from mmpose_surgical.evaluation.summary import describe_data, with_meta
 from mmpose_surgical.evaluation.table import CANVAS
 from mmpose_surgical.evaluation.thresholds import THIS_DATA, choose_thresholds, read_thresholds, threshold_source
@@ -29,7 +29,8 @@ class LandmarkMatchingMetric(BaseMetric):
 
     Each sample brings ``img_id`` and ``pred_instances`` with ``keypoints`` (N, K, 2) in pixels of the
     original picture and ``keypoint_scores`` (N, K), the K slots named by
-    ``dataset_meta['keypoint_id2name']``; a score of 0 or less says that the slot is empty.
+    ``dataset_meta['keypoint_id2name']``; a score of 0 or less says that the slot is empty, and two slots that
+    name one landmark at the very same place are one point.
 
     Args:
         ann_file: annotation file, relative to ``data_root`` unless absolute.
@@ -86,7 +87,7 @@ class LandmarkMatchingMetric(BaseMetric):
             filled = np.argwhere(~(score <= 0))
             points = [dict(image_id=image_id, landmark=landmark_of(names[int(k)]), x=float(xy[n, k, 0]),
                            y=float(xy[n, k, 1]), score=float(score[n, k])) for n, k in filled]
-            self.results.append({'image_id': image_id, 'points': points})
+            self.results.append({'image_id': image_id, 'points': surest_of_equal(points)})
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Scalars for the log and the best-checkpoint rule, without those that are undefined.

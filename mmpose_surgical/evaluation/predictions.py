@@ -96,6 +96,19 @@ class Predictions:
         return cls(*(np.asarray(column, dtype=dtype) for column, dtype in zip(columns, types)))
 
 
+def surest_of_equal(points: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The points of one picture without those that repeat another of the same landmark at the same place.
+
+    A method with one output per slot can give one point twice, which is one answer; its best score counts.
+    """
+    best: dict[tuple, Mapping[str, Any]] = {}
+    for point in points:
+        key = (point['landmark'], point['x'], point['y'])
+        if key not in best or point['score'] > best[key]['score']:
+            best[key] = point
+    return list(best.values())
+
+
 def _check(record: Any, known: set[int] | None, landmarks: Collection[str]) -> tuple[tuple, list[str]]:
     """The row of a record and what is wrong with it."""
     if not isinstance(record, Mapping):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmpose_surgical.datasets.annotations import Annotations
+from mmpose_surgical.datasets.boxes import ORACLE_LABEL, WHOLE_PICTURE
 from mmpose_surgical.evaluation.thresholds import THIS_DATA
 from mmpose_surgical.files import write_json
 
@@ -213,4 +214,6 @@ def _prior(meta: Mapping[str, Any]) -> str:
         told += f'; masks in the target: {meta["target_masks"]}'
     if meta.get('coarse_for_training') == 'in-sample':
         told += '; coarse predictions in-sample in training'
+    if (box := meta.get('box', WHOLE_PICTURE)) != WHOLE_PICTURE:
+        told += f'; box: {box}' + (', from the ground truth: not to be compared' if box == ORACLE_LABEL else '')
     return told

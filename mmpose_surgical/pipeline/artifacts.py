@@ -18,8 +18,9 @@ COARSE_WEIGHTS = 'coarse://'
 """Stands, in a config, for the final checkpoint of the coarse network that is trained in the folder behind it."""
 
 # Where something runs and how fast never changes what comes out; weights to start from count by content.
+# So does a file of boxes.
 _NOT_CONTENT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'data_root', 'predictions',
-                'priors', 'masks', 'out_predictions', 'lazy_init', 'checkpoint'}
+                'priors', 'masks', 'out_predictions', 'lazy_init', 'checkpoint', 'box'}
 
 
 class Status(Enum):

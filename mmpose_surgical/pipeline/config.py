@@ -4,6 +4,7 @@ A config names its data folder, window, codec and stores once, at the top level.
 a config file is evaluated, so these values are written into the places that need them here, after every override. The
 config that a run dumps is complete and works without this module.
 """
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +12,7 @@ from typing import Any, get_args
 from mmengine.config import Config
 
 from mmpose_surgical.datasets.annotations import Annotations, Frame
+from mmpose_surgical.datasets.boxes import ORACLE, PICTURE, box_label
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.datasets.windows import WindowMode, target_position
 from mmpose_surgical.errors import UserError, list_problems
@@ -74,7 +76,7 @@ def fill_in(cfg: Config) -> None:
     for name in LOADERS:
         if cfg.get(name):
             dataset = cfg[name]['dataset']
-            dataset.update(data_root=cfg.data_root, **clip)
+            dataset.update(data_root=cfg.data_root, box=cfg.get('box', PICTURE), **clip)
             for transform in dataset['pipeline']:
                 _fill_transform(transform, cfg.codec)
     for name in _EVALUATORS:
@@ -84,7 +86,13 @@ def fill_in(cfg: Config) -> None:
     head = cfg.model.get('head', {})
     if head.get('type') in ('HeatmapHead', 'RefineHead'):
         head['decoder'] = dict(cfg.codec)
-        head['out_channels'] = len(LANDMARKS) * max(len(channel_actions(cfg.codec)), 1)
+        if cfg.codec['type'] in ('LandmarkHeatmap', 'MaskAugmentedHeatmap'):
+            head['out_channels'] = len(LANDMARKS) * max(len(channel_actions(cfg.codec)), 1)
+    elif head.get('type') == 'RTMCCHead':
+        size = tuple(cfg.codec.input_size)
+        # Every halving of the backbone rounds up.
+        head.update(decoder=dict(cfg.codec), input_size=size, simcc_split_ratio=cfg.codec.simcc_split_ratio,
+                    in_featuremap_size=tuple(math.ceil(side / 32) for side in size))
     if head.get('loss', {}).get('type') == 'GatedMSELoss':
         head.loss.alpha = cfg.codec.alpha
     fusion = cfg.model.backbone.get('fusion')
@@ -164,6 +172,13 @@ def weights_line(cfg: Config) -> str:
     if init and init.get('type') == 'Pretrained':
         return f'backbone: {backbone["type"]}, starts from {init["checkpoint"]}'
     return f'backbone: {backbone["type"]}, from scratch'
+
+
+def box_lines(cfg: Config) -> list[str]:
+    """One line that says what the network sees where that is not the whole picture."""
+    box = cfg.get('box', PICTURE)
+    return [] if box == PICTURE else [f'box: {box_label(box)}' + (
+        ', which gives the acting tool away: not to be compared with other results' if box == ORACLE else '')]
 
 
 def fill_in_stores(cfg: Config, predictions: Path, priors: Path | None) -> None:

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.boxes import PICTURE, box_label
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.evaluation.evaluator import Rules
 from mmpose_surgical.evaluation.full import evaluate_in_full
@@ -24,6 +25,7 @@ from mmpose_surgical.pipeline.config import coarse_for_training, uses_prior
 from mmpose_surgical.pipeline.distributed import wait_for_all
 from mmpose_surgical.pipeline.prompting import describe_prior
 from mmpose_surgical.pipeline.stages import METRICS, build_runner, final_checkpoint
+from mmpose_surgical.pipeline.yolo import by_ultralytics, predict_yolo
 from mmpose_surgical.priors.prompts import prior_name
 from mmpose_surgical.visualization.overlays import draw_overlays
 
@@ -32,6 +34,8 @@ THRESHOLDS = 'thresholds.json'
 
 def predict_split(cfg: Config, checkpoint: Path, split: str, folder: Path) -> Path:
     """Run the test loop on a split; returns the predictions file (all points, no threshold)."""
+    if by_ultralytics(cfg):
+        return predict_yolo(cfg, checkpoint, split, folder)
     cfg = copy.deepcopy(cfg)
     cfg.load_from, cfg.resume = str(checkpoint), False
     out = folder / f'{split}_predictions.json'
@@ -114,7 +118,8 @@ def write_results(cfg: Config, checkpoint: Path, split: str, predictions: Path, 
         threshold_from=origin,
         data=describe_data(annotations), split=split, config=Path(cfg.config_file).name, git_commit=git_commit(),
         checkpoint=dict(name=checkpoint.name, sha256=file_digest(checkpoint)),
-        prior=prior, coarse_for_training=coarse_for_training(cfg), target_masks=cfg.get('target_masks'))
+        prior=prior, coarse_for_training=coarse_for_training(cfg), target_masks=cfg.get('target_masks'),
+        box=box_label(cfg.get('box', PICTURE)))
     write_metrics(folder / METRICS, metrics)
     draw_overlays(frames, points, values, annotations.root, Path(cfg.get('show_dir') or folder / 'overlays'),
                   prior_store_of(cfg) if prior else None,

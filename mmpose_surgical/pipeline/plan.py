@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 from mmpose_surgical.datasets.annotations import Annotations
+from mmpose_surgical.datasets.boxes import ORACLE, ORACLE_LABEL, PICTURE, box_content
 from mmpose_surgical.datasets.splits import Splits, frames_of_split, load_splits
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import file_digest, read_json, remove_folder, write_json
@@ -42,6 +43,7 @@ from mmpose_surgical.pipeline.memory import keep_freed_memory
 from mmpose_surgical.pipeline.prompting import backend_of, jitter_of, predictions_of_store
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage, prior_folder
 from mmpose_surgical.pipeline.stem import share_stem
+from mmpose_surgical.pipeline.yolo import by_ultralytics, check_ultralytics
 from mmpose_surgical.priors.prompts import PromptRule
 
 STAGE_VERSION = 3
@@ -169,6 +171,8 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
         artifact = Artifact(Path(cfg.work_dir), train_content(
             cfg, annotations, **(dict(masks=masks.fingerprint) if masks else {})))
         check_own_folder(artifact, rebuild, plan)
+        if by_ultralytics(cfg) and artifact.status is not Status.DONE:
+            check_ultralytics(cfg)
         plan.stages.append(TrainStage(_title(cfg), cfg, artifact, finish_run))
         return plan
     predictions, priors = add_coarse_stages(plan, cfg, annotations, splits, rebuild)
@@ -295,7 +299,7 @@ def train_content(cfg: Config, annotations: Annotations, **upstream: str) -> dic
     return dict(
         stage='train', version=STAGE_VERSION, seed=cfg.get('randomness', {}).get('seed'), upstream=upstream,
         data=annotations.sha256, splits=file_digest(annotations.root / 'splits.json'),
-        start_weights=start_weights(cfg), best=validation,
+        start_weights=start_weights(cfg), best=validation, **box_content(cfg.get('box', PICTURE)),
         test_pipeline=content_of(cfg.test_dataloader.dataset), **{name: content_of(cfg.get(name)) for name in sections})
 
 
@@ -315,8 +319,8 @@ def start_weights(cfg: Config) -> dict[str, str]:
         if '://' in name and not name.startswith(PREFIX):
             found[use] = name
         elif path is None or not path.is_file():
-            raise UserError(f'weights to start from not found ({use})', name, 'correct the path (COARSE_WEIGHTS, '
-                            'REFINE_WEIGHTS or load_from)')
+            raise UserError(f'weights to start from not found ({use})', name, 'correct the path (load_from, or the '
+                            '..._WEIGHTS variable that the config names)')
         else:
             found[use] = file_digest(path)
     return found
@@ -359,4 +363,5 @@ def choose_prompt_thresholds(folder: Path, cfg: Config, annotations: Annotations
 
 def _title(cfg: Config) -> str:
     name = Path(cfg.config_file).stem.removeprefix('demo_').removeprefix('bench_')
-    return name.replace('_', ' + ' if name.startswith('refine') else ' ')
+    name = name.replace('_', ' + ' if name.startswith('refine') else ' ')
+    return name + (f' ({ORACLE_LABEL})' if cfg.get('box') == ORACLE else '')

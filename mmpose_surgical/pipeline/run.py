@@ -10,6 +10,7 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.pipeline.artifacts import Status
 from mmpose_surgical.pipeline.config import (
     STAND_INS,
+    box_lines,
     frames_without_masks,
     load_config,
     prior_line,
@@ -68,7 +69,7 @@ def plan_of(cfg: Config, annotations: Annotations, rebuild: bool = False) -> Pla
 def opening_lines(cfg: Config, annotations: Annotations) -> list[str]:
     """What a plan stands on: prior, data, weights. Resolves the prior of the config."""
     heading = [f'data: {cfg.data_root}' + (' (synthetic)' if annotations.synthetic else ''),
-               count_line(annotations), weights_line(cfg)]
+               count_line(annotations), weights_line(cfg), *box_lines(cfg)]
     if cfg.get('coarse'):
         asked = cfg.prior.backend
         if uses_prior(cfg):

@@ -19,6 +19,7 @@ from mmpose_surgical.files import file_digest
 from mmpose_surgical.pipeline.artifacts import COARSE_WEIGHTS, Artifact, Status
 from mmpose_surgical.pipeline.distributed import share_from_main, wait_for_all
 from mmpose_surgical.pipeline.prompting import backend_of, jitter_of, open_prior_store, prior_jobs
+from mmpose_surgical.pipeline.yolo import by_ultralytics, train_yolo
 from mmpose_surgical.priors.maker import PriorJob, PriorReport, PriorSummary, is_made, make_priors, report_priors
 from mmpose_surgical.priors.prompts import PromptRule
 from mmpose_surgical.priors.store import MANIFEST, RecordStore
@@ -67,7 +68,7 @@ def final_checkpoint(folder: Path) -> Path:
         if path.is_file():
             return path
     # MMEngine writes the pointer after the checkpoint: a kill between the two leaves it empty or missing.
-    numbered = [path for path in folder.glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+', path.stem)]
+    numbered = [path for path in folder.glob('*.pt*') if re.fullmatch(r'(epoch|iter)_\d+\.pth?', path.name)]
     if numbered:
         return max(numbered, key=lambda path: int(path.stem.split('_')[1]))
     raise UserError('no checkpoint in the folder', folder, 'train it first with tools/train.py')
@@ -105,7 +106,7 @@ class TrainStage:
         if is_main_process():
             self.artifact.begin()
         wait_for_all()
-        train(self.cfg)
+        train(self.cfg, progress)
         facts = self.finish(self.cfg) if self.finish else {}
         wait_for_all()
         if is_main_process():
@@ -116,8 +117,11 @@ class TrainStage:
         wait_for_all()
 
 
-def train(cfg: Config) -> None:
+def train(cfg: Config, progress: Progress) -> None:
     """Train in ``cfg.work_dir``, from its last readable checkpoint if there is one."""
+    if by_ultralytics(cfg):
+        train_yolo(cfg, progress)
+        return
     cfg = copy.deepcopy(cfg)
     name_stem_weights(cfg)
     # MMEngine takes `resume` with `load_from` as "go on from that file"; weights to start from are for a start only.

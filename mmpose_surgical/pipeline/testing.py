@@ -23,6 +23,7 @@ from mmpose_surgical.pipeline.prompting import backend_of
 from mmpose_surgical.pipeline.run import parse_options
 from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, prior_folder, shards_of
 from mmpose_surgical.pipeline.stem import share_stem
+from mmpose_surgical.pipeline.yolo import by_ultralytics, check_ultralytics
 from mmpose_surgical.priors.prompts import JITTER_OPTIONS, PromptRule
 from mmpose_surgical.priors.weights import VARIABLES
 from mmpose_surgical.visualization.report.runs import HEATMAPS
@@ -59,6 +60,8 @@ def test_command(args: argparse.Namespace) -> int:
         plan = prior_plan(cfg, annotations, args.split, checkpoint, folder)
         for line in [*heading, *plan.lines()]:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if by_ultralytics(cfg):
+        check_ultralytics(cfg)
     start_processes(args.launcher)
     if plan is not None:
         plan.run(console)

@@ -183,3 +183,41 @@ def test_a_tool_without_mask_takes_the_store_or_is_an_error(stores):
         tool_mask(stores, [bare])
     found = tool_mask(stores, [bare, box(0, 0, 50, 50)], masks=stores[0] / 'priors')['tool_mask']
     np.testing.assert_array_equal(found, run(stores)['prior_mask'][0] > 0.5)
+def canonical(points, visible, size=(100, 60)):
+    from mmpose_surgical.datasets.transforms import CanonicalTool
+    points = np.array(points, np.float32)
+    return CanonicalTool().transform(dict(
+        keypoints=points * 2, transformed_keypoints=points, keypoints_visible=np.array(visible, np.float32),
+        input_size=size))
+
+
+def test_the_most_central_tool_stays_with_its_tips_from_left_to_right(plugin):
+    far = [[90, 5], [80, 5], [95, 9]]
+    near = [[60, 30], [40, 32], [50, 50]]
+    results = canonical([far, near], [[1, 1, 1], [1, 1, 0]])
+    assert results['transformed_keypoints'].tolist() == [[[40, 32], [60, 30], [50, 50]]]
+    assert results['keypoints'].tolist() == [[[80, 64], [120, 60], [100, 100]]]
+    assert results['keypoints_visible'].tolist() == [[1, 1, 0]]
+
+
+def test_points_outside_of_the_input_are_absent(plugin):
+    # The left tip was moved out: the other one is then the only tip and takes the first slot.
+    results = canonical([[[-1, 30], [60, 30], [50, 60]]], [[1, 1, 1]])
+    assert results['transformed_keypoints'][0, 0].tolist() == [60, 30]
+    assert results['keypoints_visible'].tolist() == [[1, 0, 0]]
+    # A tool that is wholly outside goes behind one that is seen, and an idle frame stays empty.
+    assert canonical([[[-1, 30]] * 3, [[90, 50]] * 3], np.ones((2, 3)))['keypoints_visible'].tolist() == [[1, 1, 1]]
+    assert canonical(np.zeros((1, 3, 2)), np.zeros((1, 3)))['keypoints_visible'].tolist() == [[0, 0, 0]]
+
+
+@pytest.mark.parametrize('flip', [0.0, 1.0])
+def test_a_flip_leaves_the_left_tip_first(plugin, flip):
+    from mmcv.transforms import Compose
+    results = dict(img=np.zeros((48, 64, 3), np.uint8), img_shape=(48, 64), flip_indices=[0, 1, 2],
+                   bbox=np.array([[0, 0, 64, 48]], np.float32), keypoints_visible=np.ones((1, 3), np.float32),
+                   keypoints=np.array([[[10, 20], [30, 20], [20, 40]]], np.float32))
+    points = Compose([
+        dict(type='GetBBoxCenterScale', padding=1.0), dict(type='RandomFlip', prob=flip),
+        dict(type='TopdownAffine', input_size=(64, 48)), dict(type='CanonicalTool')])(results)['transformed_keypoints']
+    # Mirrored about the middle of 64 columns, 31.5, as is the box, whose centre at 32 goes to 31: 10 -> 54, 30 -> 34.
+    assert points[0, :2, 0].round().tolist() == ([34, 54] if flip else [10, 30])

@@ -117,3 +117,10 @@ def test_same_numbers_as_the_command_line(data_set, tmp_path, options, rules):
         assert there[key] == here[key]
     same = set(here['meta']) - {'split', 'threshold_from'}
     assert {k: there['meta'][k] for k in same} == {k: here['meta'][k] for k in same}
+
+
+def test_slots_that_give_one_point_twice_are_one_answer(data_set):
+    built = metric(data_set)
+    built.process(None, [sample(1, [[9, 9], [9, 9], [9, 9]], [.2, .7, .3])])
+    assert [(p['landmark'], p['score']) for p in built.results[0]['points']] == [
+        ('tip', pytest.approx(.7)), ('anchor', pytest.approx(.3))]

@@ -3,6 +3,7 @@
 data_root = '{{$SURGICAL_DATA:data/synthetic}}'
 synthetic = dict(root='data/synthetic', spec='default', seed=0)  # made on first use where data_root points to it
 clip = dict(num_frames=5, spacing=0.12, window='centred')  # spacing in seconds; or window='causal'
+box = 'picture'  # or a file of detections; 'oracle' gives the acting tool away (mmpose_surgical/datasets/boxes.py)
 # One map per landmark; channels='action_landmark' makes one per action and landmark.
 codec = dict(type='LandmarkHeatmap', input_size=(512, 288), heatmap_size=(128, 72), sigma=2)
 

@@ -89,7 +89,7 @@ class Run:
     @property
     def is_oracle(self) -> bool:
         """Whether ground truth helped at test time, which configs and backends say in their names."""
-        told = (self.config, str(self.meta.get('prior') or ''), str(self.meta.get('oracle') or ''))
+        told = (self.config, str(self.meta.get('prior') or ''), str(self.meta.get('box') or ''))
         return any('oracle' in text for text in told)
 
     def fact_folder(self, name: str) -> Path | None:
