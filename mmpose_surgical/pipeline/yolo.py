@@ -35,8 +35,13 @@ def check_ultralytics(cfg: Config) -> None:
     """Refuse what cannot be run, before anything is made.
 
     Raises:
-        UserError: ultralytics is not there, or several processes were started.
+        UserError: ultralytics is not there, or a flag asks for what is MMEngine's.
     """
+    for flag, given in (('--amp', cfg.optim_wrapper.type != 'OptimWrapper'),
+                        ('--auto-scale-lr', cfg.get('auto_scale_lr', {}).get('enable'))):
+        if given:
+            raise UserError('this flag does not reach ultralytics', flag, 'set model.train.amp or '
+                            'optim_wrapper.optimizer.lr with --cfg-options instead')
     if cfg.get('launcher', 'none') != 'none':
         raise UserError('ultralytics is run as one process', '--launcher', 'leave it out')
     python = _python()
@@ -89,7 +94,7 @@ def train_arguments(cfg: Config, data: Path, pictures: int) -> dict[str, Any]:
         lrf=cosine.eta_min / optimizer.lr, warmup_epochs=warm_up.end / batches, warmup_bias_lr=0.0,
         warmup_momentum=0.9, seed=cfg.get('randomness', {}).get('seed') or 0, deterministic=True, device=_device(cfg),
         workers=loader.num_workers, val=False, plots=False, patience=cfg.train_cfg.max_epochs,
-        # Else it would fetch a model to try mixed precision with.
+        # It tries mixed precision with a model that it would have to fetch.
         amp=False) | _plain(cfg.model.train)
 
 

@@ -77,6 +77,9 @@ def test_what_is_missing_is_told_before_anything_is_made(plugin, toy_data, tmp_p
         train(CONFIG, toy_data, tmp_path)
     with pytest.raises(UserError, match='run as one process.*--launcher'):
         train(CONFIG, toy_data, tmp_path, launcher='pytorch')
+    for flag in ('amp', 'auto_scale_lr'):
+        with pytest.raises(UserError, match=f'does not reach ultralytics .--{flag.replace("_", "-")}.'):
+            train(CONFIG, toy_data, tmp_path, **{flag: True})
     assert not (tmp_path / NAME).exists()
 
 
