@@ -1,4 +1,5 @@
 """Files: written so that a reader never sees half of one, and told apart by content."""
+import errno
 import fcntl
 import hashlib
 import json
@@ -90,12 +91,19 @@ def _digest(path: Path, *_state: int) -> str:
 
 
 def claim(lock: Path) -> IO[str] | None:
-    """Lock a file until it is closed or the process ends, however it ends; ``None`` if another process has it."""
+    """Lock a file until it is closed or the process ends, however it ends; ``None`` if another process has it.
+
+    Raises:
+        UserError: The file system knows no locks.
+    """
     file = lock.open('w')
     try:
         # A POSIX lock: the kernel drops it with the process, and data loader workers do not inherit it.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         file.close()
-        return None
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return None
+        raise UserError(f'the folder cannot be locked: {error.strerror}', lock.parent,
+                        'work on a file system with POSIX locks') from None
     return file

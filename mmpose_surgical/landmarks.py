@@ -1,4 +1,4 @@
-"""Names of the landmarks, shared by data, models and evaluation."""
+"""Names of landmarks and actions, shared by data, models and evaluation."""
 import re
 
 LANDMARKS = ('tip', 'anchor')
@@ -6,6 +6,9 @@ LANDMARKS = ('tip', 'anchor')
 
 SLOTS = ('tip1', 'tip2', 'anchor')
 """Keypoint names of one tool, in the order in which models and predictions keep them."""
+
+ACTIONS = ('clip', 'grasp', 'dissect')
+"""Actions of the paper (section 3.1), in the order of the channels of a landmark that has one per action."""
 
 
 def landmark_of(keypoint_name: str) -> str:

@@ -8,11 +8,15 @@ import numpy as np
 from mmpose_surgical.errors import UserError
 
 
-def read_picture(path: str | Path) -> np.ndarray:
+def read_picture(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """Decode a picture to BGR uint8 (H, W, 3); grey ones get three equal channels, 16 bits are scaled to 8.
 
+    Args:
+        path: The file.
+        size: Width and height that its annotation gives; ``None`` takes any.
+
     Raises:
-        UserError: The file cannot be read or decoded, or is a JPEG that was cut off.
+        UserError: The file cannot be read or decoded, is a JPEG that was cut off, or is of another size.
     """
     try:
         content = np.fromfile(path, dtype=np.uint8)
@@ -21,6 +25,10 @@ def read_picture(path: str | Path) -> np.ndarray:
         raise UserError(f'picture cannot be read: {error}', path, 'restore the file') from None
     if picture is None or _is_cut_off(content.tobytes()):
         raise UserError('picture cannot be decoded', path, 'restore the file, it is truncated or no picture')
+    height, width = picture.shape[:2]
+    if size is not None and size != (width, height):
+        raise UserError(f'picture is {width}x{height}, the annotation says {size[0]}x{size[1]}', path,
+                        'correct "width" and "height" of the image record')
     return picture
 
 

@@ -13,6 +13,7 @@ from mmpose_surgical.versions import setup_command, version_problems
 
 MODULES = (
     'codecs.landmark_heatmap',
+    'codecs.mask_augmented_heatmap',
     'datasets.clip_dataset',
     'datasets.transforms',
     'models.clip_preprocessor',

@@ -21,6 +21,8 @@ VERSIONS: dict[str, tuple[str, str | None]] = {
     'mmcv': ('2.0.0', '2.2'),
     'mmdet': ('3.2', '3.4'),
     'mmpose': ('1.3', '1.4'),
+    'jinja2': ('3.1', None),
+    'plotly': ('6', None),
 }
 
 

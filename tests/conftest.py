@@ -5,6 +5,8 @@ import importlib
 import os
 import runpy
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +22,7 @@ sys.path.insert(0, str(ROOT / 'tests'))  # helpers such as toy_data.py
 # where there is a network.
 OFFLINE = ROOT / 'tests/offline'
 os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get('PYTHONPATH')]))
+os.environ['TESTS_REFUSED'] = tempfile.mkstemp(prefix='refused')[1]
 runpy.run_path(str(OFFLINE / 'sitecustomize.py'))
 
 
@@ -46,6 +49,15 @@ def plugin() -> ModuleType:
 
     register_all_modules()  # sets the default scope 'mmpose' for code that builds without a Runner
     return module
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _nothing_was_refused() -> Iterator[None]:
+    yield
+    refused = Path(os.environ['TESTS_REFUSED'])
+    lines = refused.read_text()
+    refused.unlink()
+    assert not lines, f'something reached for the network, and perhaps swallowed the refusal:\n{lines}'
 
 
 @pytest.fixture(scope='session')

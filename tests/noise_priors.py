@@ -1,4 +1,5 @@
 """A backend that answers noise, slowly, and a process that fills its share of a store with it."""
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -34,9 +35,19 @@ def jobs(items: Iterable[int]) -> list[PriorJob]:
                      np.ones(2, np.int64)) for item in items]
 
 
+_write = os.write
+
+
+def _write_in_pieces(file: int, data: bytes) -> int:
+    """As a full disk or a slow one would: records are half there for as long as a picture takes."""
+    time.sleep(0.001)
+    return _write(file, data[:600])
+
+
 if __name__ == '__main__':
+    os.write = _write_in_pieces
     folder, rank, world, items = sys.argv[1], *map(int, sys.argv[2:])
-    backend = Noise(pause=0.006)
+    backend = Noise(pause=0.002)
     with RecordStore(folder, dict(backend=backend.fingerprint), 'a') as store:
         print('ready', flush=True)
         make_priors(jobs(range(rank, items, world)), backend, store, batch_size=2)

@@ -33,5 +33,6 @@ def evaluate(config: Path, checkpoint: Path, folder: Path, *options: str, **flag
     """``tools/test.py`` in this process; results go to ``folder``."""
     from mmpose_surgical.pipeline.testing import test_command
     args = dict(config=str(config), checkpoint=str(checkpoint), split='test', work_dir=str(folder), out=None, dump=None,
-                show_dir=None, overlays=2, score_thr=None, cfg_options=list(options), launcher='none', local_rank=0)
+                show_dir=None, overlays=2, heatmaps=False, score_thr=None,
+                cfg_options=list(options), launcher='none', local_rank=0)
     return test_command(argparse.Namespace(**args | flags))

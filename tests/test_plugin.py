@@ -39,7 +39,7 @@ def test_what_is_installed_here_fits() -> None:
 
 def test_the_ranges_agree_with_what_pip_is_told(root: Path) -> None:
     lines = (root / 'requirements' / 'runtime.txt').read_text().split()
-    asked = dict(re.match(r'([a-z-]+)(.*)', line).groups() for line in lines)
+    asked = dict(re.match(r'([a-z0-9-]+)(.*)', line).groups() for line in lines)
     assert asked == {name: versions.needed(name) for name in versions.VERSIONS if name != 'mmcv'}
 
 

@@ -230,6 +230,8 @@ def test_a_wheel_holds_configs_and_tools_and_no_tests(checkout: Path) -> None:
                    if name.startswith(f'mmpose_surgical/.mim/{folder}/')}
         assert shipped == relative_files(checkout / folder)
     assert 'mmpose_surgical/doctor/environment.py' in names
+    templates = 'mmpose_surgical/visualization/report/templates'
+    assert {f'{templates}/{name}' for name in relative_files(checkout / templates)} <= names
     assert not [name for name in names if name.startswith(('tests', 'requirements'))]
 
 

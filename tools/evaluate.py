@@ -4,6 +4,7 @@ import importlib.util
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 if importlib.util.find_spec('mmpose_surgical') is None:
     # A checkout that is not installed.
@@ -16,15 +17,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--gt', required=True, metavar='FILE',
                         help='annotations.json, or the folder that holds it')
-    parser.add_argument('--pred', required=True, metavar='FILE',
-                        help='JSON list or CSV of image_id, landmark, x, y, score in original pixels')
+    parser.add_argument('--pred', required=True, nargs='+', metavar='FILE',
+                        help='JSON list or CSV of image_id, landmark, x, y, score in original pixels; several files '
+                        'are training seeds of one method, whose counts are summed')
+    parser.add_argument('--compare', nargs='+', metavar='FILE', default=[],
+                        help='predictions of another method on the same pictures, one file a seed: differences of F1 '
+                        'with interval and p')
     parser.add_argument('--tolerance', type=float, default=15.0, metavar='PX',
                         help='greatest distance of a match, inclusive (default: 15)')
     parser.add_argument('--canvas', type=canvas, default=(640, 480), metavar='WxH',
                         help='size that pictures are stretched to before matching, or "none" for original '
                         'pixels (default: 640x480)')
-    parser.add_argument('--score-thr', metavar='THR', help='0.3, or tip=0.3,anchor=0.2, or a thresholds file '
-                        '(default: none, all points count)')
+    threshold = parser.add_mutually_exclusive_group()
+    threshold.add_argument('--score-thr', metavar='THR', help='0.3, or tip=0.3,anchor=0.2, or a thresholds file, or '
+                           '"best", which is chosen on these very frames (default: none, all points count)')
+    threshold.add_argument('--score-thr-from', nargs='+', metavar='FILE', default=[],
+                           help='thresholds.json, or metrics.json of a validation split, one for all --pred or one '
+                           'each; refused where it was chosen on videos that are reported here')
+    parser.add_argument('--compare-score-thr-from', nargs='+', metavar='FILE', default=[],
+                        help='the same for --compare')
     parser.add_argument('--split', metavar='NAME', help='evaluate this split of splits.json (train, val, '
                         'test, fold0, not-fold0, ...) instead of every annotated frame')
     parser.add_argument('--visible-only', action='store_true', help='ground truth with v = 2 only')
@@ -33,6 +44,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--match', choices=('max_pairs', 'global'), default='max_pairs',
                         help='most pairs within the tolerance, then least distance; or least distance over '
                         'all pairs, the tolerance after (default: max_pairs)')
+    parser.add_argument('--by', nargs='+', metavar='NAME',
+                        help='picture attributes, or source, to break down by (default: all with few values)')
+    parser.add_argument('--no-bootstrap', action='store_true', help='no intervals, and no p')
     parser.add_argument('--out', metavar='FILE', help='write the metrics as JSON')
     return parser.parse_args(argv)
 
@@ -84,12 +98,18 @@ def run(args: argparse.Namespace) -> None:
     from mmpose_surgical.datasets.annotations import load_annotations
     from mmpose_surgical.datasets.splits import load_splits
     from mmpose_surgical.evaluation import summary
-    from mmpose_surgical.evaluation.evaluator import evaluate
-    from mmpose_surgical.evaluation.predictions import read_predictions
+    from mmpose_surgical.evaluation.bootstrap import RESAMPLES
+    from mmpose_surgical.evaluation.comparison import compare
+    from mmpose_surgical.evaluation.evaluator import Rules, match_runs
+    from mmpose_surgical.evaluation.full import evaluate_in_full
 
     if not 0 <= args.tolerance < float('inf'):
         raise UserError(f'{args.tolerance} is not a distance', '--tolerance', 'give pixels, 0 or more')
-    score_thr, origin = thresholds(args.score_thr)
+    if args.compare and args.no_bootstrap:
+        raise UserError('a comparison stands on the bootstrap', '--no-bootstrap', 'leave it out')
+    if bool(args.score_thr_from) != bool(args.compare_score_thr_from) and args.compare:
+        raise UserError('each method has a threshold of its own', '--compare',
+                        'name both: --score-thr-from and --compare-score-thr-from')
     annotations = load_annotations(args.gt)
     frames = annotations.frames
     if args.split is not None:
@@ -98,20 +118,68 @@ def run(args: argparse.Namespace) -> None:
     if not any(f.annotated for f in frames):
         raise UserError('no annotated frame to evaluate', annotations.path,
                         'check the annotations and --split')
-    predictions = read_predictions(args.pred, known_images=annotations.by_id)
-    metrics = evaluate(frames, predictions, tolerance=args.tolerance, canvas=args.canvas, score_thr=score_thr,
-                       visible_only=args.visible_only, complete_only=args.complete_frames,
-                       protocol=args.match, landmarks=annotations.landmarks, known_images=annotations.by_id)
-    metrics = summary.with_meta(metrics, data=summary.describe_data(annotations), split=args.split,
-                                predictions=Path(args.pred).name, threshold_from=origin,
+    rules = Rules(args.tolerance, args.canvas, args.visible_only, args.complete_frames, args.match,
+                  annotations.landmarks, annotations.by_id)
+    resamples = 0 if args.no_bootstrap else RESAMPLES
+    runs, values, origins = method(args.pred, args.score_thr, args.score_thr_from, annotations, frames, rules)
+    metrics = summary.with_meta(evaluate_in_full(frames, runs, values, rules, by=args.by, resamples=resamples),
+                                data=summary.describe_data(annotations), split=args.split,
+                                predictions=single(names(args.pred)), threshold_from=single(origins),
                                 git_commit=summary.git_commit())
     console = Console()
     console.print(summary.metrics_table(metrics))
     ignored = {name: n for name, n in metrics['meta']['ignored_predictions'].items() if n}
     if ignored:
         console.print('ignored predictions: ' + ', '.join(f'{n} ({name})' for name, n in ignored.items()))
+    if args.compare:
+        others, other_values, other_origins = method(args.compare, args.score_thr, args.compare_score_thr_from,
+                                                     annotations, frames, rules)
+        found = compare(match_runs(frames, runs, values, rules), match_runs(frames, others, other_values, rules),
+                        resamples=resamples)
+        metrics['comparison'] = {'of': names(args.pred), 'with': names(args.compare),
+                                 'threshold': single(other_values), 'threshold_from': single(other_origins), **found}
+        console.print(summary.comparison_table(metrics))
     if args.out:
         summary.write_metrics(args.out, metrics)
+
+
+def method(files: list[str], score_thr: str | None, score_thr_from: list[str], annotations: Any, frames: list[Any],
+           rules: Any) -> tuple[list, list, list]:
+    """Predictions, thresholds and where those come from, of each seed of a method."""
+    from mmpose_surgical.evaluation.predictions import read_predictions
+    from mmpose_surgical.evaluation.thresholds import (
+        THIS_DATA,
+        choose_thresholds,
+        read_thresholds,
+        refuse_seen_videos,
+        threshold_source,
+    )
+    runs = [read_predictions(file, known_images=annotations.by_id) for file in files]
+    if score_thr_from:
+        if len(score_thr_from) not in (1, len(files)):
+            raise UserError(f'{len(score_thr_from)} threshold files for {len(files)} predictions', '--score-thr-from',
+                            'give one for all, or one each')
+        read = [read_thresholds(file) for file in score_thr_from]
+        for file, (_, meta) in zip(score_thr_from, read):
+            refuse_seen_videos(file, meta, annotations, frames)
+        found = [(values, threshold_source(file, meta)) for file, (values, meta) in zip(score_thr_from, read)]
+    elif score_thr == 'best':
+        chosen = [choose_thresholds(frames, run, **vars(rules)) for run in runs]
+        found = [({name: values[name] for name in rules.landmarks}, THIS_DATA) for values in chosen]
+    else:
+        found = [thresholds(score_thr)]
+    values, origins = zip(*(found * len(runs) if len(found) == 1 else found))
+    return runs, list(values), list(origins)
+
+
+def names(files: list[str]) -> list[str]:
+    """The names without folders, so that no path leaks."""
+    return [Path(file).name for file in files]
+
+
+def single(values: list) -> Any:
+    """The value itself where there is one seed only."""
+    return values[0] if len(values) == 1 else values
 
 
 if __name__ == '__main__':

@@ -23,6 +23,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--dump', help='write the predictions here too (JSON, or CSV by its name)')
     parser.add_argument('--show-dir', help='folder for the overlays; default <work dir>/overlays')
     parser.add_argument('--overlays', type=int, default=24, metavar='N', help='number of overlays; default 24')
+    parser.add_argument('--heatmaps', action='store_true', help='also store the heatmaps, for the gallery of '
+                        'tools/report.py')
     parser.add_argument('--score-thr', type=float, help='one threshold for all points, in place of the trained ones')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
                         help='override config entries, e.g. data_root=DIR prior.backend=grabcut')

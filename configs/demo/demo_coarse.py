@@ -15,7 +15,7 @@ optim_wrapper = dict(
     optimizer=dict(lr=4e-3), paramwise_cfg=dict(custom_keys={'backbone.backbone': dict(lr_mult=0.2)}))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=40, by_epoch=False),
-    dict(type='CosineAnnealingLR', T_max=4, eta_min=1e-5, begin=0, end=4, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, convert_to_iter_based=True),
 ]
 
 clip = dict(num_frames=3)

@@ -2,8 +2,10 @@
 _base_ = ['../_base_/schedules/adamw_cosine.py', '../_base_/datasets/surgical.py']
 
 coarse = dict(config='coarse.py', out_of_fold=True)  # the prerequisite; `overrides` changes its config
-prior = dict(backend='auto', checkpoint='')
+# prompts: 'both', 'tip' or 'anchor'; points: 'coarse', or 'ground_truth', an oracle.
+prior = dict(backend='auto', checkpoint='', prompts='both', points='coarse')
 clip = dict(num_frames=1)
+stem = 'own'  # 'shared': backbone and neck are those of the coarse network, with its weights, and frozen
 
 model = dict(
     type='MaskPriorRefiner',

@@ -6,8 +6,9 @@ import numpy as np
 
 import mmpose_surgical.plugin  # noqa: F401  (registers the backends)
 from mmpose_surgical.errors import UserError
+from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.priors.base import MaskPrior, PriorFrame, build_backend
-from mmpose_surgical.priors.prompts import prompts_from_points
+from mmpose_surgical.priors.prompts import PromptRule, prompts_from_points
 
 
 class LiveMaskPrior:
@@ -20,11 +21,20 @@ class LiveMaskPrior:
         thresholds: Least score of a prompt for ``tip`` and ``anchor`` (``prompt_thresholds.json`` of a run).
 
     Raises:
-        UserError: There is no such backend, or it lacks weights.
+        UserError: There is no such backend, it lacks weights, a threshold is missing, or its prompts are to come from
+            ground truth.
     """
 
     def __init__(self, prior: Mapping[str, Any], thresholds: Mapping[str, float]) -> None:
+        rule = PromptRule.of(prior)
+        if rule.oracle:
+            raise UserError('a picture at hand has no ground-truth points for oracle prompts', 'prior.points',
+                            'use coarse')
+        self.landmarks = rule.landmarks
         self.backend = build_backend(prior)
+        if missing := [name for name in LANDMARKS if name not in thresholds]:
+            raise UserError(f'no prompt threshold for {", ".join(missing)}', fix='give one for each landmark, as in '
+                            'prompt_thresholds.json of a run')
         self.thresholds = dict(thresholds)
 
     def __call__(self, picture: np.ndarray, keypoints: np.ndarray, scores: np.ndarray,
@@ -47,4 +57,5 @@ class LiveMaskPrior:
             raise UserError(f'the picture is {picture.dtype} of shape {picture.shape}, not uint8 (height, width, 3)',
                             fix='convert it, e.g. with cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)')
         frame = PriorFrame(np.ascontiguousarray(picture[..., ::-1]), image_id)
-        return self.backend.prior(frame, *prompts_from_points(keypoints, scores, self.thresholds, frame.size))
+        return self.backend.prior(frame, *prompts_from_points(keypoints, scores, self.thresholds, frame.size,
+                                                              self.landmarks))

@@ -97,6 +97,15 @@ class Frame:
     def active_tools(self) -> list[Tool]:
         return [tool for tool in self.tools if tool.active]
 
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What else is said of the picture, e.g. its condition: the keys of ``attributes`` and the unknown ones.
+
+        Objects are flattened: ``{"conditions": {"smoke": 0.3}}`` gives ``conditions.smoke``.
+        """
+        rest = {key: value for key, value in self.extra.items() if key not in ('attributes', *_COCO_IMAGE_KEYS)}
+        return _flat({**rest, **self.extra.get('attributes', {})})
+
     def path(self, root: Path, frame_id: int | None = None) -> Path:
         """Path of this picture, or of the neighbour ``frame_id`` of the same video."""
         if frame_id is None or frame_id == self.frame_id:
@@ -107,6 +116,17 @@ class Frame:
             raise UserError(f'frame {frame_id} of video "{self.video.name}" cannot be located',
                             root / 'annotations.json', 'give the video a "frame_pattern", or set "dense": false')
         return root / self.video.frame_pattern.format(frame_id=frame_id)
+
+
+# Where a picture comes from, not what is seen in it.
+_COCO_IMAGE_KEYS = ('license', 'coco_url', 'flickr_url', 'date_captured')
+
+
+def _flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {f'{prefix}{key}': value}
+    return flat
 
 
 @dataclass
@@ -285,6 +305,8 @@ class _Reader:
         clip = self._clip_of(record, video, frame_id, clips)
         if record.get('file_name') is None and video.frame_pattern is None and video.video_file is None:
             raise ValueError('"file_name" is missing, and the video has no frame_pattern or video_file')
+        if not isinstance(record.get('attributes', {}), dict):
+            raise ValueError('"attributes" is not an object')
         known = {'id', 'file_name', 'width', 'height', 'video_id', 'frame_id', 'clip_id', 'annotated'}
         return Frame(record['id'], record.get('file_name'), int(record['width']), int(record['height']), video,
                      frame_id, bool(record.get('annotated', False)), clip,

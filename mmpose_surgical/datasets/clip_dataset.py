@@ -25,7 +25,9 @@ class SurgicalClipDataset(BaseDataset):
 
     A sample carries ``img_paths`` (T files, oldest first), ``target_index``, a box (x1, y1, x2, y2) and the landmarks
     of all acting tools: ``keypoints`` (N, 3, 2) in pixels of the original picture and ``keypoints_visible``
-    (N, 3), in the slots tip1, tip2, anchor. A frame in which nothing acts is a true negative: N = 1 with empty slots.
+    (N, 3), in the slots tip1, tip2, anchor, with ``tool_actions``, the N actions, for targets alone. A frame in which
+    nothing acts is a true negative: N = 1 with empty slots. For training it also carries ``acting_tools``, from which
+    direct mask supervision takes its masks.
 
     Args:
         data_root: Folder with ``annotations.json`` and optionally ``splits.json``.
@@ -101,10 +103,13 @@ class SurgicalClipDataset(BaseDataset):
         box = box or whole_picture(frame)
         paths, position = window_paths(frame, root, self.num_frames, self.spacing, self.window)
         keypoints, visible = tools_to_slots(frame)
+        supervision = {} if self.test_mode else dict(acting_tools=frame.active_tools)
         return dict(
-            id=index, img_id=frame.image_id, img_path=str(paths[position]), img_paths=[str(path) for path in paths],
+            supervision, id=index, img_id=frame.image_id,
+            img_path=str(paths[position]), img_paths=[str(path) for path in paths],
             target_index=position, video=frame.video.name, frame_id=frame.frame_id,
             keypoints=keypoints, keypoints_visible=visible, landmark_annotated=annotated,
+            tool_actions=[action for action, _ in _slot_rows(frame)] or [None],
             picture_size=(frame.width, frame.height),
             bbox=np.array([box.corners], dtype=np.float32), bbox_score=np.array([box.score], dtype=np.float32))
 
@@ -122,7 +127,19 @@ def tools_to_slots(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
 
     Hidden points (v = 1) count like visible ones. A tool with more tips than slots takes a further row.
     """
-    rows: list[dict[str, tuple[float, float]]] = []
+    rows = _slot_rows(frame)
+    keypoints = np.zeros((max(len(rows), 1), len(SLOTS), 2), dtype=np.float32)
+    visible = np.zeros(keypoints.shape[:2], dtype=np.float32)
+    for row, (_, points) in enumerate(rows):
+        for slot, xy in points.items():
+            keypoints[row, SLOTS.index(slot)] = xy
+            visible[row, SLOTS.index(slot)] = 1
+    return keypoints, visible
+
+
+def _slot_rows(frame: Frame) -> list[tuple[str | None, dict[str, tuple[float, float]]]]:
+    """Action and points by slot of every row of :func:`tools_to_slots`; none where nothing acts."""
+    rows: list[tuple[str | None, dict[str, tuple[float, float]]]] = []
     for tool in frame.active_tools:
         own: list[dict[str, tuple[float, float]]] = [{}]
         for point in tool.points:
@@ -132,11 +149,5 @@ def tools_to_slots(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
                 own.append({})
                 slot = free[0]
             own[-1][slot] = (point.x, point.y)
-        rows += own
-    keypoints = np.zeros((max(len(rows), 1), len(SLOTS), 2), dtype=np.float32)
-    visible = np.zeros(keypoints.shape[:2], dtype=np.float32)
-    for row, points in enumerate(rows):
-        for slot, xy in points.items():
-            keypoints[row, SLOTS.index(slot)] = xy
-            visible[row, SLOTS.index(slot)] = 1
-    return keypoints, visible
+        rows += [(tool.action, points) for points in own]
+    return rows

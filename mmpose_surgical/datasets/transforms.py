@@ -32,14 +32,9 @@ class LoadClip(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         frames: dict[str, np.ndarray] = {}
-        expected = list(results['picture_size'])
         for path in results['img_paths']:
             if path not in frames:
-                frames[path] = read_picture(path)
-                height, width = frames[path].shape[:2]
-                if [width, height] != expected:
-                    raise UserError(f'picture is {width}x{height}, the annotation says {expected[0]}x{expected[1]}',
-                                    path, 'correct "width" and "height" of the image record')
+                frames[path] = read_picture(path, tuple(results['picture_size']))
         clip = [frames[path] for path in results['img_paths']]
         results['img'] = clip if len(clip) > 1 else clip[0]
         results['img_shape'] = results['ori_shape'] = clip[0].shape[:2]
@@ -92,6 +87,25 @@ def grid_matrix(grid_size: tuple[int, int], picture_size: tuple[int, int]) -> np
     return np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
 
 
+def picture_to_heatmap(results: dict, heatmap_size: tuple[int, int]) -> np.ndarray:
+    """3x3 matrix from pixels of the original picture to the heatmap grid, by what was recorded of this sample.
+
+    Flip, shift, scale and rotation are replayed; the sample is behind ``TopdownAffine``.
+    """
+    if results.get('flip') and results['flip_direction'] != 'horizontal':
+        raise ValueError(f'only horizontal flips are replayed, not {results["flip_direction"]} ones')
+    input_size = results['input_size']
+    rotation = results['bbox_rotation'][0] if 'bbox_rotation' in results else 0.
+    to_heatmap = np.diag([heatmap_size[0] / input_size[0], heatmap_size[1] / input_size[1], 1])
+    return (to_heatmap @ input_matrix(results['input_center'], results['input_scale'], rotation, input_size)
+            @ flip_matrix(results.get('flip', False), results['img_shape'][1]))
+
+
+def warp(array: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map (h, w) on another grid of (width, height), zero where it has nothing."""
+    return cv2.warpAffine(array, matrix[:2], size, flags=cv2.INTER_LINEAR)
+
+
 @TRANSFORMS.register_module()
 class LoadMaskPrior(BaseTransform):
     """Coarse heatmaps H^c and mask prior M^c of a frame, warped like the picture (paper, section 2.2).
@@ -121,23 +135,16 @@ class LoadMaskPrior(BaseTransform):
         self.heatmap_size = tuple(heatmap_size)
 
     def transform(self, results: dict) -> dict:
-        height, width = results['img_shape'][:2]
-        input_size = results['input_size']
-        if results.get('flip') and results['flip_direction'] != 'horizontal':
-            raise ValueError(f'LoadMaskPrior replays horizontal flips only, not {results["flip_direction"]} ones')
-        rotation = results['bbox_rotation'][0] if 'bbox_rotation' in results else 0.
-        to_heatmap = np.diag([self.heatmap_size[0] / input_size[0], self.heatmap_size[1] / input_size[1], 1])
-        picture_to_heatmap = (
-            to_heatmap @ input_matrix(results['input_center'], results['input_scale'], rotation, input_size)
-            @ flip_matrix(results.get('flip', False), width))
+        to_heatmap = picture_to_heatmap(results, self.heatmap_size)
 
         arrays, scalars = self.predictions.get(results['img_id'])
         maps = arrays['heatmaps'].astype(np.float32)
         coarse_size = scalars['input_size']
         coarse_to_input = np.diag([coarse_size[0] / maps.shape[2], coarse_size[1] / maps.shape[1], 1])
         picture_to_input = input_matrix(scalars['input_center'], scalars['input_scale'], 0., tuple(coarse_size))
-        coarse_to_heatmap = picture_to_heatmap @ np.linalg.inv(picture_to_input) @ coarse_to_input
-        results['coarse_heatmaps'] = np.stack([self._warp(channel, coarse_to_heatmap) for channel in maps])
+        coarse_to_heatmap = to_heatmap @ np.linalg.inv(picture_to_input) @ coarse_to_input
+        results['coarse_heatmaps'] = np.stack([warp(channel, coarse_to_heatmap, self.heatmap_size)
+                                               for channel in maps])
 
         if self.priors is None:
             results['prior_mask'] = np.zeros((1, *self.heatmap_size[::-1]), np.float32)
@@ -148,14 +155,54 @@ class LoadMaskPrior(BaseTransform):
         # A picture without prompts has no jittered ones.
         if variant and len(prior.points_xy):
             prior = MaskPrior.from_record(*self.priors.get(variant_id(results['img_id'], variant)))
-        probability = prior.probability()
-        grid = grid_matrix(probability.shape[::-1], (width, height))
-        results['prior_mask'] = self._warp(probability, picture_to_heatmap @ grid)[None]
+        results['prior_mask'] = warp_prior(prior, results['img_shape'][:2], to_heatmap, self.heatmap_size)[None]
         results['prior_valid'] = float(prior.valid)
         return results
 
-    def _warp(self, array: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-        return cv2.warpAffine(array, matrix[:2], self.heatmap_size, flags=cv2.INTER_LINEAR)
+
+def warp_prior(prior: MaskPrior, shape: tuple[int, int], matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """M^c of a picture of ``shape`` (height, width) on another grid, float32 in [0, 1]; see :func:`warp`."""
+    probability = prior.probability()
+    return warp(probability, matrix @ grid_matrix(probability.shape[::-1], shape[::-1]), size)
+
+
+@TRANSFORMS.register_module()
+class LoadToolMask(BaseTransform):
+    """The mask of the acting tools for direct mask supervision (paper, section 2.4), warped like the picture.
+
+    From the annotations where these have a mask of every acting tool of the frame, else from a store of priors that
+    were prompted with ground-truth points. It is a target: place it behind ``TopdownAffine`` of training alone.
+
+    Added key: ``tool_mask``, bool (h, w); empty where nothing acts, and for a prior that failed.
+
+    Args:
+        heatmap_size: Width and height of the grid.
+        masks: Folder of that store; ``None`` where the annotations have all masks.
+
+    Raises:
+        UserError: A mask is neither in the annotations nor in the store.
+    """
+
+    def __init__(self, heatmap_size: tuple[int, int], masks: str | None = None) -> None:
+        super().__init__()
+        self.heatmap_size = tuple(heatmap_size)
+        self.masks = None if masks is None else RecordStore(Path(masks))
+
+    def transform(self, results: dict) -> dict:
+        shape = results['img_shape'][:2]
+        to_heatmap = picture_to_heatmap(results, self.heatmap_size)
+        known = [tool.mask(*shape) for tool in results['acting_tools']]
+        if all(mask is not None for mask in known):
+            joined = np.any([np.zeros(shape, bool), *known], axis=0)
+            share = warp(joined.astype(np.float32), to_heatmap, self.heatmap_size)
+        elif self.masks is None:
+            raise UserError('an acting tool has no mask', f'image {results["img_id"]}', 'give its annotation a '
+                            '"segmentation", or train with tools/train.py, which has a prior backend make it')
+        else:
+            prior = MaskPrior.from_record(*self.masks.get(results['img_id']))
+            share = warp_prior(prior, shape, to_heatmap, self.heatmap_size)
+        results['tool_mask'] = share > 0.5
+        return results
 
 
 @TRANSFORMS.register_module()

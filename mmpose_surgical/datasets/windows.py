@@ -10,13 +10,18 @@ from mmpose_surgical.errors import UserError
 WindowMode = Literal['centred', 'causal']
 
 
+def target_position(num_frames: int, mode: WindowMode = 'centred') -> int:
+    """Where the target stands in a window of T frames: T // 2 of a centred one, last in a causal one."""
+    return num_frames // 2 if mode == 'centred' else num_frames - 1
+
+
 def window_frame_ids(target: int, num_frames: int, step: int, first: int, last: int,
                      mode: WindowMode = 'centred') -> list[int]:
     """Frame numbers of a window, oldest first, clamped to ``first`` and ``last`` (inclusive).
 
-    The target is at position T // 2 of a centred window and at the end of a causal one.
+    The target is at :func:`target_position`.
     """
-    offset = num_frames // 2 if mode == 'centred' else num_frames - 1
+    offset = target_position(num_frames, mode)
     return [min(max(target + (i - offset) * step, first), last) for i in range(num_frames)]
 
 
@@ -37,7 +42,7 @@ def window_paths(frame: Frame, root: Path, num_frames: int, spacing: float,
     Raises:
         UserError: The video is dense but has no frame rate or no pattern that leads to its frames.
     """
-    position = num_frames // 2 if mode == 'centred' else num_frames - 1
+    position = target_position(num_frames, mode)
     if num_frames == 1 or not frame.video.dense:
         return [frame.path(root)] * num_frames, position
     if frame.video.frame_pattern is None:

@@ -20,7 +20,7 @@ from mmpose_surgical.evaluation.thresholds import choose_thresholds
 from mmpose_surgical.files import file_digest, read_json
 from mmpose_surgical.pipeline.artifacts import digest_of
 from mmpose_surgical.priors.maker import prompt_note
-from mmpose_surgical.priors.prompts import prompts_from_points
+from mmpose_surgical.priors.prompts import PromptRule
 from mmpose_surgical.priors.store import RecordStore
 
 _AGAIN = 'make it anew: tools/train.py with --rebuild'
@@ -192,11 +192,16 @@ def _audit_prior(run: RunFolder, data: DataSet | None) -> list[Finding]:
         return findings
     priors = run.folder / run.facts['priors']
     prior_made = read_json(priors / 'artifact.json')
+    rule = PromptRule.of(prior_made['content'])
+    if rule.oracle:
+        findings.append(Finding('oracle prompts', False, 'ground-truth points prompted the priors, those of the test '
+                                'split too: an upper bound and no result', 'report it as oracle prompts, or train '
+                                'with prior.points=coarse'))
     return findings + [
         _check('priors', 'made from these coarse predictions, and those that the run read', _AGAIN,
                lambda: _prior_chain_problems(run, made, priors, prior_made)),
-        _check('mask priors', 'each prompted by the coarse prediction of its picture', _AGAIN,
-               lambda: _prompt_problems(predictions, priors, data), data is not None),
+        _check('mask priors', f'each prompted by the {"ground truth" if rule.oracle else "coarse prediction"} of its '
+               'picture', _AGAIN, lambda: _prompt_problems(predictions, priors, data, rule), data is not None),
         _backend(run, priors, prior_made),
     ]
 
@@ -206,7 +211,10 @@ def _prior_chain_problems(run: RunFolder, made: dict, priors: Path, prior_made: 
         'the predictions': made['fingerprint'], 'the priors': prior_made['content']['predictions'],
     }) + _differ('the fingerprint of the priors', {
         'the run': run.record['content']['upstream']['priors'], str(priors): prior_made['fingerprint'],
-        'their store': RecordStore(priors).fingerprint.get('made_from')})
+        'their store': RecordStore(priors).fingerprint.get('made_from')}) + _differ('the rule of the prompts', {
+            name: PromptRule.of(told or {}).content for name, told in (
+                ('the priors', prior_made['content']), ('the record', run.facts['prior_config']),
+                ('metrics.json', run.metrics['meta']['prior']))})
 
 
 def _chain_problems(run: RunFolder, predictions: Path, made: dict) -> list[str]:
@@ -265,16 +273,12 @@ def _prompt_threshold_problems(predictions: Path, made: dict) -> list[str]:
         'prompt_thresholds.json': read_json(predictions / 'prompt_thresholds.json')})
 
 
-def _prompt_problems(predictions: Path, priors: Path, data: DataSet) -> list[str]:
-    """Pictures whose prior was prompted by other points than the stored coarse prediction gives."""
+def _prompt_problems(predictions: Path, priors: Path, data: DataSet, rule: PromptRule) -> list[str]:
+    """Pictures whose prior was prompted by other points than the rule gives, usually from the coarse prediction."""
     thresholds = read_json(predictions / 'prompt_thresholds.json')
     coarse, store = RecordStore(predictions), RecordStore(priors)
-    wrong = []
-    for frame in _frames(data):
-        arrays, _ = coarse.get(frame.image_id)
-        prompts = prompts_from_points(arrays['keypoints'], arrays['scores'], thresholds, (frame.width, frame.height))
-        if store.note(frame.image_id) != prompt_note(*prompts):
-            wrong.append(frame.image_id)
+    wrong = [frame.image_id for frame in _frames(data)
+             if store.note(frame.image_id) != prompt_note(*rule.of_frame(frame, coarse, thresholds))]
     return [f'{len(wrong)} priors were prompted by something else, e.g. of images {wrong[:5]}'] if wrong else []
 
 

@@ -1,7 +1,9 @@
 """SAM 3 and SAM 2.1: are there weights, of which kind, do they run, and what do they need?"""
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -27,15 +29,36 @@ def check_sam(backend: str, complete: bool = True) -> Finding:
     try:
         weights = find_weights(backend, None)
         told = f'{weights.path} ({weights.kind}), {_size(weights.path)}'
-        if not complete:
-            return Finding(name, None, f'{told}; not tried before the rest is mended')
-        return Finding(name, True, f'{told}; {dry_run(backend)}')
     except UserError as error:
-        return Finding(name, False, error.what + (f' ({error.where})' if error.where else ''), error.fix or '')
+        return _wrong(name, error)
+    if not complete:
+        return Finding(name, None, f'{told}; not tried before the rest is mended')
+    # In a process of its own, so that its peak of memory is not that of another backend.
+    path = os.pathsep.join(filter(None, sys.path))  # of a checkout that was not installed too
+    done = subprocess.run([sys.executable, '-m', __name__, backend], capture_output=True, text=True,
+                          env=os.environ | dict(PYTHONPATH=path))
+    try:
+        ok, detail, fix = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):  # killed for memory, say
+        last = (done.stderr.strip().splitlines() or ['no message'])[-1]
+        ok, detail, fix = False, f'does not run: exit code {done.returncode}: {last}', how_to_get(backend)
+    return Finding(name, ok, f'{told}; {detail}', fix)
+
+
+def _wrong(name: str, error: UserError) -> Finding:
+    return Finding(name, False, error.what + (f' ({error.where})' if error.where else ''), error.fix or '')
+
+
+def try_out(backend: str) -> Finding:
+    """Segment one picture in this process; whatever goes wrong is a finding."""
+    name = VARIABLES[backend]
+    try:
+        return Finding(name, True, dry_run(backend))
+    except UserError as error:
+        return _wrong(name, error)
     except Exception as error:  # a doctor reports what it meets: foreign code runs foreign files here
         reason = (str(error).strip().splitlines() or [''])[0]
-        return Finding(name, False, f'{os.environ[name]} does not run: {type(error).__name__}: {reason}',
-                       how_to_get(backend))
+        return Finding(name, False, f'does not run: {type(error).__name__}: {reason}', how_to_get(backend))
 
 
 def _size(path: Path) -> str:
@@ -70,3 +93,8 @@ def dry_run(backend: str) -> str:
         unit = 2**30 if sys.platform == 'darwin' else 2**20
         memory = f'{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.1f} GiB on the CPU'
     return f'one picture: encoder {encoded - start:.2f} s, decoder {decoded - encoded:.2f} s, {memory}'
+
+
+if __name__ == '__main__':
+    found = try_out(sys.argv[1])
+    print(json.dumps([found.ok, found.detail, found.fix]))

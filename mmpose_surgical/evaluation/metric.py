@@ -12,11 +12,12 @@ from mmpose.registry import METRICS
 
 from mmpose_surgical.datasets.annotations import Annotations, Frame, landmark_of, load_annotations
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.evaluation.evaluator import CANVAS, TOLERANCE, evaluate
+from mmpose_surgical.evaluation.evaluator import TOLERANCE, evaluate
 from mmpose_surgical.evaluation.matching import Protocol
 from mmpose_surgical.evaluation.predictions import Predictions, surest_of_equal, write_predictions
-from mmpose_surgical.evaluation.summary import THIS_DATA, describe_data, with_meta
-from mmpose_surgical.evaluation.thresholds import choose_thresholds, read_thresholds, threshold_source
+from mmpose_surgical.evaluation.summary import describe_data, with_meta
+from mmpose_surgical.evaluation.table import CANVAS
+from mmpose_surgical.evaluation.thresholds import THIS_DATA, choose_thresholds, read_thresholds, threshold_source
 
 
 @METRICS.register_module()

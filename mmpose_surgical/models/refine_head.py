@@ -7,6 +7,8 @@ from mmpose.models.heads import BaseHead
 from mmpose.registry import KEYPOINT_CODECS, MODELS
 from torch import Tensor, nn
 
+from mmpose_surgical.errors import UserError
+
 
 def conv_block(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Sequential:
     """Convolution that keeps the size, batch normalisation, ReLU."""
@@ -25,13 +27,14 @@ class RefineHead(BaseHead):
 
     Args:
         in_channels: Channels of the picture's feature map.
-        num_landmarks: Channels of the heatmaps.
+        num_landmarks: Channels of H^c, one per landmark type whatever the channels of the coarse network.
+        out_channels: Channels of the refined heatmaps, those of the codec; ``None``: ``num_landmarks``.
         stem_channels: Width of the stems of heatmaps and mask.
         channels: Width of the shared feature.
         depth: Number of 3x3 convolutions between fusion and shared feature.
         use_prior: Whether M^c enters. Without it the mask stem sees zeros: same parameters and layout, so that a
             comparison of the two is a comparison of the prior.
-        residual: Add H^c to the output, so that the head learns a correction.
+        residual: Add H^c to the output, so that the head learns a correction; for equal channels alone.
         mask_dropout: Probability with which, in training, a picture's mask input is zeroed (its auxiliary target
             stays), so that the refiner survives a failed prior.
         loss: Heatmap loss, called with (output, target, weights).
@@ -39,11 +42,15 @@ class RefineHead(BaseHead):
             training.
         decoder: Codec that decodes the heatmaps.
         init_cfg: Initialisation as in MMEngine.
+
+    Raises:
+        UserError: ``residual`` with other output channels than those of H^c.
     """
 
     def __init__(self,
                  in_channels: int,
                  num_landmarks: int = 2,
+                 out_channels: int | None = None,
                  stem_channels: int = 16,
                  channels: int = 64,
                  depth: int = 3,
@@ -54,6 +61,10 @@ class RefineHead(BaseHead):
                  aux_loss: dict | None = None,
                  decoder: dict | None = None,
                  init_cfg: dict | list | None = None) -> None:
+        out_channels = out_channels or num_landmarks
+        if residual and out_channels != num_landmarks:
+            raise UserError(f'{num_landmarks} coarse heatmaps cannot be added to {out_channels} refined ones',
+                            'model.head.residual', 'set codec.channels=landmark, or leave residual off')
         has_aux = aux_loss is not None and aux_loss.get('loss_weight', 1) > 0
         # Both outputs start near zero, as in MMPose's heatmap head: most of a target is background. A mask branch that
         # starts with large errors fills Adam's second moments, and the points then hardly learn for hundreds of steps.
@@ -71,7 +82,7 @@ class RefineHead(BaseHead):
         widths = [channels + 2 * stem_channels] + [channels] * depth
         self.shared = nn.Sequential(*(conv_block(a, b) for a, b in zip(widths, widths[1:])))
         self.keypoint_head = conv_block(channels, channels)
-        self.final_layer = nn.Conv2d(channels, num_landmarks, 1)
+        self.final_layer = nn.Conv2d(channels, out_channels, 1)
         self.loss_module = MODELS.build(loss or dict(type='KeypointMSELoss', use_target_weight=True))
         self.aux_head = nn.Conv2d(channels, 1, 1) if has_aux else None
         self.aux_loss_module = MODELS.build(aux_loss) if has_aux else None
@@ -88,7 +99,7 @@ class RefineHead(BaseHead):
             validity: (N,), 1 where the prior can be trusted to exist.
 
         Returns:
-            H^r (N, L, h, w) and the predicted mask (N, 1, h, w), ``None`` without the auxiliary branch.
+            H^r (N, ``out_channels``, h, w) and the predicted mask (N, 1, h, w), ``None`` without the auxiliary branch.
         """
         mask_input = torch.cat([mask, validity.view(-1, 1, 1, 1).expand_as(mask)], dim=1)
         if not self.use_prior:

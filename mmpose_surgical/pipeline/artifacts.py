@@ -14,11 +14,13 @@ from mmpose_surgical.files import claim, is_temporary, read_json, write_json
 
 RECORD = 'artifact.json'
 LOCK = '.lock'
+COARSE_WEIGHTS = 'coarse://'
+"""Stands, in a config, for the final checkpoint of the coarse network that is trained in the folder behind it."""
 
 # Where something runs and how fast never changes what comes out; weights to start from count by content.
 # So does a file of boxes.
 _NOT_CONTENT = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'data_root', 'predictions',
-                'priors', 'out_predictions', 'lazy_init', 'checkpoint', 'box'}
+                'priors', 'masks', 'out_predictions', 'lazy_init', 'checkpoint', 'box'}
 
 
 class Status(Enum):
@@ -128,6 +130,10 @@ class Artifact:
         """
         self._write(done=True, outputs={os.path.relpath(path, self.folder): path.stat().st_size for path in outputs},
                     **facts)
+        self.release()
+
+    def release(self) -> None:
+        """Let other processes make this folder too, where what it holds bears that."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -5,15 +5,20 @@ a config file is evaluated, so these values are written into the places that nee
 config that a run dumps is complete and works without this module.
 """
 import math
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from mmengine.config import Config
 
-from mmpose_surgical.datasets.annotations import Annotations
+from mmpose_surgical.datasets.annotations import Annotations, Frame
 from mmpose_surgical.datasets.boxes import ORACLE, PICTURE, box_label
-from mmpose_surgical.errors import UserError
+from mmpose_surgical.datasets.splits import frames_of_split
+from mmpose_surgical.datasets.windows import WindowMode, target_position
+from mmpose_surgical.errors import UserError, list_problems
+from mmpose_surgical.landmarks import ACTIONS, LANDMARKS
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
+from mmpose_surgical.priors.prompts import PromptRule
 from mmpose_surgical.priors.weights import VARIABLES, find_weights, how_to_get, named_checkpoint
 
 STAND_INS = ('simulated', 'grabcut')
@@ -58,11 +63,20 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None, work_di
 
 
 def fill_in(cfg: Config) -> None:
-    """Write data folder, window and codec into data sets, transforms, evaluators and model. Idempotent."""
+    """Write data folder, window, codec and epochs into data sets, transforms, schedule and model. Idempotent.
+
+    Raises:
+        UserError: The window is of no known kind.
+    """
+    clip = window_of(cfg)
+    for scheduler in cfg.get('param_scheduler', []):
+        if scheduler['type'] == 'CosineAnnealingLR' and scheduler.get('by_epoch', True):
+            for key, value in (('begin', 0), ('end', cfg.train_cfg.max_epochs), ('T_max', cfg.train_cfg.max_epochs)):
+                scheduler.setdefault(key, value)
     for name in LOADERS:
         if cfg.get(name):
             dataset = cfg[name]['dataset']
-            dataset.update(data_root=cfg.data_root, box=cfg.get('box', PICTURE), **cfg.clip)
+            dataset.update(data_root=cfg.data_root, box=cfg.get('box', PICTURE), **clip)
             for transform in dataset['pipeline']:
                 _fill_transform(transform, cfg.codec)
     for name in _EVALUATORS:
@@ -72,15 +86,53 @@ def fill_in(cfg: Config) -> None:
     head = cfg.model.get('head', {})
     if head.get('type') in ('HeatmapHead', 'RefineHead'):
         head['decoder'] = dict(cfg.codec)
+        if cfg.codec['type'] in ('LandmarkHeatmap', 'MaskAugmentedHeatmap'):
+            head['out_channels'] = len(LANDMARKS) * max(len(channel_actions(cfg.codec)), 1)
     elif head.get('type') == 'RTMCCHead':
         size = tuple(cfg.codec.input_size)
         # Every halving of the backbone rounds up.
         head.update(decoder=dict(cfg.codec), input_size=size, simcc_split_ratio=cfg.codec.simcc_split_ratio,
                     in_featuremap_size=tuple(math.ceil(side / 32) for side in size))
+    if head.get('loss', {}).get('type') == 'GatedMSELoss':
+        head.loss.alpha = cfg.codec.alpha
     fusion = cfg.model.backbone.get('fusion')
     if fusion is not None:
-        fusion['num_frames'] = cfg.clip.num_frames
+        fusion.update(num_frames=clip['num_frames'], target_index=target_position(clip['num_frames'], clip['window']))
     _drop_missing_weights(image_backbone(cfg))
+
+
+def window_of(cfg: Config) -> dict[str, Any]:
+    """The window that a config's data sets load: its ``clip``, or one frame where no other is looked at.
+
+    Raises:
+        UserError: ``clip.window`` is neither ``centred`` nor ``causal``.
+    """
+    clip = dict(window='centred') | dict(cfg.clip)
+    if clip['window'] not in get_args(WindowMode):
+        raise UserError(f'clip.window is {clip["window"]}', fix=f'use {" or ".join(get_args(WindowMode))}')
+    if (cfg.model.backbone.get('fusion') or {}).get('type') == 'TargetFrameOnly':
+        clip['num_frames'] = 1
+    return clip
+
+
+def channel_actions(codec: dict) -> tuple[str, ...]:
+    """The actions that have channels of their own in a codec's heatmaps; none by default."""
+    return tuple(codec.get('actions', ACTIONS)) if codec.get('channels') == 'action_landmark' else ()
+
+
+def check_actions(cfg: Config, annotations: Annotations) -> None:
+    """Refuse, before the first second of training, training data with actions that have no channel.
+
+    Raises:
+        UserError: Acting tools do what ``codec.actions`` does not name.
+    """
+    actions = channel_actions(cfg.codec)
+    if not actions:
+        return
+    found = Counter(tool.action for frame in frames_of_split(annotations, 'train') for tool in frame.active_tools)
+    if unknown := [f'"{name}" ({number} tools)' for name, number in found.items() if name not in actions]:
+        raise UserError(f'actions without a channel: {list_problems(unknown)}', annotations.path,
+                        f'name them in codec.actions, which is {", ".join(actions)}')
 
 
 def _fill_transform(transform: dict, codec: dict) -> None:
@@ -88,7 +140,7 @@ def _fill_transform(transform: dict, codec: dict) -> None:
         transform['input_size'] = tuple(codec['input_size'])
     elif transform['type'] == 'GenerateTarget':
         transform['encoder'] = dict(codec)
-    elif transform['type'] == 'LoadMaskPrior':
+    elif transform['type'] in ('LoadMaskPrior', 'LoadToolMask'):
         transform['heatmap_size'] = tuple(codec['heatmap_size'])
 
 
@@ -113,6 +165,8 @@ def _drop_missing_weights(backbone: dict) -> None:
 
 def weights_line(cfg: Config) -> str:
     """One line that says what the backbone starts from."""
+    if cfg.get('stem') == 'shared':
+        return 'backbone: that of the coarse network, with its weights, frozen'
     backbone = image_backbone(cfg)
     init = backbone.get('init_cfg')
     if init and init.get('type') == 'Pretrained':
@@ -136,6 +190,33 @@ def fill_in_stores(cfg: Config, predictions: Path, priors: Path | None) -> None:
                     transform.update(predictions=str(predictions), priors=priors and str(priors))
                     if name == 'train_dataloader' and cfg.prior.get('jitter'):
                         transform['jitter'] = int(cfg.prior.jitter)
+
+
+def wants_masks(cfg: Config) -> bool:
+    """Whether the masks of acting tools enter the target of a model (direct mask supervision)."""
+    return cfg.codec['type'] == 'MaskAugmentedHeatmap'
+
+
+def frames_without_masks(cfg: Config, annotations: Annotations) -> list[Frame]:
+    """Training frames of direct mask supervision in which an acting tool has no ground-truth mask."""
+    if not wants_masks(cfg):
+        return []
+    return [frame for frame in frames_of_split(annotations, cfg.train_dataloader.dataset.split)
+            if any(not tool.segmentation for tool in frame.active_tools)]
+
+
+def fill_in_masks(cfg: Config, masks: Path | None) -> None:
+    """Write the folder of the masks that the annotations lack, if any, into ``LoadToolMask``."""
+    for transform in cfg.train_dataloader.dataset.pipeline:
+        if transform['type'] == 'LoadToolMask':
+            transform['masks'] = masks and str(masks)
+
+
+def coarse_for_training(cfg: Config) -> str | None:
+    """``out-of-fold`` or ``in-sample``: which coarse predictions a refiner was trained with; ``None`` without any."""
+    if not cfg.get('coarse'):
+        return None
+    return 'out-of-fold' if cfg.coarse.get('out_of_fold', True) else 'in-sample'
 
 
 def uses_prior(cfg: Config) -> bool:
@@ -193,5 +274,7 @@ def prior_line(prior: dict | None, asked: str = '') -> str:
         why.append('named in the config')
     elif name in STAND_INS:
         why.append('SAM3_CHECKPOINT is unset; synthetic data')
+    rule = PromptRule.of(prior)
+    bound = ': ground-truth points, an upper bound and no result' if rule.oracle else ''
     return f'prior: {name}' + (f' {prior["checkpoint"]}' if prior.get('checkpoint') else '') + (
-        f' ({": ".join(why)})' if why else '')
+        f' ({": ".join(why)})' if why else '') + (f'; {rule.label}{bound}' if rule.label else '')

@@ -10,7 +10,8 @@ from rich.console import Console
 from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.datasets.boxes import PICTURE, box_label
 from mmpose_surgical.datasets.splits import frames_of_split
-from mmpose_surgical.evaluation.evaluator import evaluate
+from mmpose_surgical.evaluation.evaluator import Rules
+from mmpose_surgical.evaluation.full import evaluate_in_full
 from mmpose_surgical.evaluation.predictions import read_predictions
 from mmpose_surgical.evaluation.summary import describe_data, git_commit, metrics_table, with_meta, write_metrics
 from mmpose_surgical.evaluation.thresholds import (
@@ -20,11 +21,12 @@ from mmpose_surgical.evaluation.thresholds import (
     write_thresholds,
 )
 from mmpose_surgical.files import file_digest, read_json
-from mmpose_surgical.pipeline.config import uses_prior
+from mmpose_surgical.pipeline.config import coarse_for_training, uses_prior
 from mmpose_surgical.pipeline.distributed import wait_for_all
 from mmpose_surgical.pipeline.prompting import describe_prior
 from mmpose_surgical.pipeline.stages import METRICS, build_runner, final_checkpoint
 from mmpose_surgical.pipeline.yolo import by_ultralytics, predict_yolo
+from mmpose_surgical.priors.prompts import prior_name
 from mmpose_surgical.visualization.overlays import draw_overlays
 
 THRESHOLDS = 'thresholds.json'
@@ -112,15 +114,16 @@ def write_results(cfg: Config, checkpoint: Path, split: str, predictions: Path, 
         values, meta = read_thresholds(thresholds)
         origin = threshold_source(thresholds, meta)
     metrics = with_meta(
-        evaluate(frames, points, score_thr=values, landmarks=annotations.landmarks, **matching_rules(cfg)),
+        evaluate_in_full(frames, [points], [values], Rules(landmarks=annotations.landmarks, **matching_rules(cfg))),
         threshold_from=origin,
         data=describe_data(annotations), split=split, config=Path(cfg.config_file).name, git_commit=git_commit(),
         checkpoint=dict(name=checkpoint.name, sha256=file_digest(checkpoint)),
-        prior=prior, box=box_label(cfg.get('box', PICTURE)))
+        prior=prior, coarse_for_training=coarse_for_training(cfg), target_masks=cfg.get('target_masks'),
+        box=box_label(cfg.get('box', PICTURE)))
     write_metrics(folder / METRICS, metrics)
     draw_overlays(frames, points, values, annotations.root, Path(cfg.get('show_dir') or folder / 'overlays'),
                   prior_store_of(cfg) if prior else None,
-                  prior['backend'] if prior else None, limit=overlays)
+                  prior_name(prior) if prior else None, limit=overlays)
     return metrics
 
 

@@ -29,17 +29,29 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import file_digest, read_json, remove_folder, write_json
 from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.packaged_weights import PREFIX, find_packaged
-from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of
-from mmpose_surgical.pipeline.config import fill_in_stores, load_config, uses_prior
+from mmpose_surgical.pipeline.artifacts import COARSE_WEIGHTS, Artifact, Status, content_of
+from mmpose_surgical.pipeline.config import (
+    check_actions,
+    coarse_for_training,
+    fill_in_masks,
+    fill_in_stores,
+    frames_without_masks,
+    load_config,
+    uses_prior,
+)
 from mmpose_surgical.pipeline.memory import keep_freed_memory
 from mmpose_surgical.pipeline.prompting import backend_of, jitter_of, predictions_of_store
-from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage
+from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, SeveralStages, TrainStage, prior_folder
+from mmpose_surgical.pipeline.stem import share_stem
 from mmpose_surgical.pipeline.yolo import by_ultralytics, check_ultralytics
+from mmpose_surgical.priors.prompts import PromptRule
 
 STAGE_VERSION = 3
 """Raised when a stage of this package makes something else from the same config."""
 
 PROMPT_THRESHOLDS = 'prompt_thresholds.json'
+_SPEED_SECONDS = 600.
+"""Steps of this long count for rate and time left: SAM 3 takes half a minute a picture on a CPU."""
 NEVER_PROMPTS = 2.0
 """Threshold above any score, of a landmark that the data does not annotate or that was never predicted."""
 
@@ -71,6 +83,18 @@ class Plan:
     changes: list[str] = field(default_factory=list)
     replaced: list[Path] = field(default_factory=list)
 
+    def place(self, folder: Path, content: dict[str, Any], rebuild: bool) -> Artifact:
+        """An artifact in its folder, or beside it where something else is there; ``rebuild`` replaces that."""
+        artifact = Artifact(folder, content)
+        if artifact.status is not Status.STALE:
+            return artifact
+        self.changes.append(f'{folder} is stale{" and is replaced" if rebuild else ""}: '
+                            f'{"; ".join(artifact.changes()[:5])}')
+        if not rebuild:
+            return artifact.beside()
+        self.replaced.append(folder)
+        return artifact
+
     def lines(self) -> list[str]:
         """The plan in words."""
         total = len(self.stages)
@@ -98,7 +122,8 @@ class Plan:
             console.print(f'[bold]\\[{number}/{total}] {stage.title}[/bold]')
             start = time.monotonic()
             with Progress(TextColumn('      '), BarColumn(), MofNCompleteColumn(), RateColumn(),
-                          TimeRemainingColumn(), console=console, transient=True) as bar:
+                          TimeRemainingColumn(), console=console, transient=True,
+                          speed_estimate_period=_SPEED_SECONDS) as bar:
                 stage.run(partial(_show, bar, bar.add_task('', total=None, visible=False)))
             console.print(f'\\[{number}/{total}] done in {time.monotonic() - start:.1f} s{stage.note}', highlight=False,
                           soft_wrap=True)
@@ -138,9 +163,13 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
         if not splits.videos(name):
             raise UserError(f'there is no {name} video', annotations.root / 'splits.json',
                             'give every split videos of its own')
+    check_actions(cfg, annotations)
     plan = Plan(lines or [], [])
     if not cfg.get('coarse'):
-        artifact = Artifact(Path(cfg.work_dir), train_content(cfg, annotations))
+        masks = add_mask_stage(plan, cfg, annotations, rebuild)
+        fill_in_masks(cfg, masks and masks.folder)
+        artifact = Artifact(Path(cfg.work_dir), train_content(
+            cfg, annotations, **(dict(masks=masks.fingerprint) if masks else {})))
         check_own_folder(artifact, rebuild, plan)
         if by_ultralytics(cfg) and artifact.status is not Status.DONE:
             check_ultralytics(cfg)
@@ -148,11 +177,15 @@ def build_plan(cfg: Config, annotations: Annotations, rebuild: bool = False, lin
         return plan
     predictions, priors = add_coarse_stages(plan, cfg, annotations, splits, rebuild)
     fill_in_stores(cfg, predictions.folder, priors and priors.folder)
+    share_stem(cfg, coarse_config(cfg), predictions.folder.parent)
     stores = dict(predictions=predictions, **(dict(priors=priors) if priors else {}))
-    artifact = Artifact(Path(cfg.work_dir), train_content(
-        cfg, annotations, **{name: store.fingerprint for name, store in stores.items()}))
+    upstream = {name: store.fingerprint for name, store in stores.items()}
+    if jitter := jitter_of(cfg):
+        upstream['jitter'] = f'{jitter["count"]} x {jitter["px"]} px'
+    artifact = Artifact(Path(cfg.work_dir), train_content(cfg, annotations, **upstream))
     check_own_folder(artifact, rebuild, plan)
     facts = dict(prior_config=dict(cfg.prior), prior_fingerprint=backend_of(cfg).fingerprint if priors else None,
+                 coarse_for_training=coarse_for_training(cfg),
                  coarse=os.path.relpath(predictions.folder.parent, artifact.folder),
                  **{name: os.path.relpath(store.folder, artifact.folder) for name, store in stores.items()})
     plan.stages.append(TrainStage(_title(cfg), cfg, artifact, finish_run, facts))
@@ -164,18 +197,8 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
     """Add the stages that make coarse predictions and, for a model that takes them, mask priors; returns the stores."""
     from mmpose_surgical.pipeline.finish import finish_run, matching_rules
     coarse_cfg = coarse_config(cfg)
-
-    def placed(folder: Path, content: dict[str, Any]) -> Artifact:
-        artifact = Artifact(folder, content)
-        if artifact.status is not Status.STALE:
-            return artifact
-        plan.changes.append(f'{folder} is stale{" and is replaced" if rebuild else ""}: '
-                            f'{"; ".join(artifact.changes()[:5])}')
-        if not rebuild:
-            return artifact.beside()
-        plan.replaced.append(folder)
-        return artifact
-
+    check_actions(coarse_cfg, annotations)
+    placed = partial(plan.place, rebuild=rebuild)
     whole = placed(Path(coarse_cfg.work_dir), train_content(coarse_cfg, annotations))
     coarse_cfg.work_dir = str(whole.folder)
     plan.stages.append(TrainStage('coarse, all training videos', coarse_cfg, whole, finish_run))
@@ -197,14 +220,40 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
                                     lambda folder: choose_prompt_thresholds(folder, cfg, annotations)))
     if not uses_prior(cfg):
         return predictions, None
-    priors = placed(whole.folder / f'priors-{cfg.prior.backend}', dict(
-        stage='priors', version=STAGE_VERSION, backend=backend_of(cfg).fingerprint,
-        predictions=predictions.fingerprint, jitter=jitter_of(cfg)))
-    frames = [frame for split in ('train', 'val', 'test') for frame in frames_of_split(annotations, split)]
-    plan.stages.append(PriorStage('mask priors', priors, cfg, predictions.folder,
-                                  lambda: read_json(predictions.folder / PROMPT_THRESHOLDS), frames,
-                                  annotations.root))
+    backend = backend_of(cfg)
+    priors = placed(prior_folder(whole.folder, cfg.prior), dict(
+        stage='priors', version=STAGE_VERSION, backend=backend.fingerprint, options=backend.parameters(),
+        predictions=predictions.fingerprint, **PromptRule.of(cfg.prior).content))
+    train, *others = (frames_of_split(annotations, split) for split in ('train', 'val', 'test'))
+    stage = PriorStage('mask priors', priors, cfg, predictions.folder,
+                       lambda: read_json(predictions.folder / PROMPT_THRESHOLDS),
+                       [frame for frames in (train, *others) for frame in frames], annotations.root,
+                       training=frozenset(frame.image_id for frame in train))
+    if stage.status is not Status.DONE:
+        backend.check()
+    plan.stages.append(stage)
     return predictions, priors
+
+
+def add_mask_stage(plan: Plan, cfg: Config, annotations: Annotations, rebuild: bool) -> Artifact | None:
+    """Have a backend segment the acting tools of training frames that lack masks; ``None`` where none does.
+
+    For direct mask supervision alone (paper, section 2.4). Ground-truth points prompt it: the masks are a target.
+    """
+    frames = frames_without_masks(cfg, annotations)
+    if not frames:
+        return None
+    cfg = copy.deepcopy(cfg)
+    cfg.prior.update(points='ground_truth', prompts='both')
+    backend = backend_of(cfg)
+    masks = plan.place(Path(cfg.work_dir).parent / f'tool_masks-{backend.name}', dict(
+        stage='tool_masks', version=STAGE_VERSION, backend=backend.fingerprint, options=backend.parameters(),
+        data=annotations.sha256, splits=file_digest(annotations.root / 'splits.json')), rebuild)
+    stage = PriorStage('tool masks of training frames', masks, cfg, None, dict, frames, annotations.root)
+    if stage.status is not Status.DONE:
+        backend.check()
+    plan.stages.append(stage)
+    return masks
 
 
 def coarse_config(cfg: Config) -> Config:
@@ -263,7 +312,8 @@ def start_weights(cfg: Config) -> dict[str, str]:
     named = dict(load_from=cfg.get('load_from'), **_pretrained('model', cfg.model))
     found = {}
     for use, name in named.items():
-        if not name:
+        # A shared stem counts with the coarse predictions, whose fingerprint names the same training.
+        if not name or name.startswith(COARSE_WEIGHTS):
             continue
         path = find_packaged(name) if name.startswith(PREFIX) else Path(name).expanduser()
         if '://' in name and not name.startswith(PREFIX):
@@ -308,10 +358,10 @@ def choose_prompt_thresholds(folder: Path, cfg: Config, annotations: Annotations
     thresholds = {landmark: NEVER_PROMPTS if found.get(landmark) is None else found[landmark]
                   for landmark in LANDMARKS}
     write_json(folder / PROMPT_THRESHOLDS, thresholds)
-    return dict(prompt_thresholds=thresholds, chosen_on='train, out-of-fold' if cfg.coarse.get('out_of_fold', True)
-                else 'train, in-sample')
+    return dict(prompt_thresholds=thresholds, chosen_on=f'train, {coarse_for_training(cfg)}')
 
 
 def _title(cfg: Config) -> str:
-    name = Path(cfg.config_file).stem.removeprefix('demo_').replace('_', ' + ')
+    name = Path(cfg.config_file).stem.removeprefix('demo_').removeprefix('bench_')
+    name = name.replace('_', ' + ' if name.startswith('refine') else ' ')
     return name + (f' ({ORACLE_LABEL})' if cfg.get('box') == ORACLE else '')

@@ -34,8 +34,9 @@ def predict_into_store(cfg: Config, checkpoint: Path, split: str, artifact: Arti
                        model_name: str) -> None:
     """Predict this rank's share of a split; frames that the store already has are left alone.
 
-    Each record holds ``heatmaps`` float16 (L, h, w) of the whole picture, ``keypoints`` (3, 2) in pixels of the
-    original picture and ``scores`` (3,), with the geometry of the input and the name of the model that made it.
+    Each record holds ``heatmaps`` float16 (L, h, w) of the whole picture (the maximum over actions where the network
+    has a map for each, see :class:`LandmarkHeatmap`), ``keypoints`` (3, 2) in pixels of the original picture and
+    ``scores`` (3,), with the geometry of the input and the name of the model that made it.
     """
     rank, world = get_dist_info()
     import_modules_from_strings(**cfg.custom_imports)
@@ -57,8 +58,9 @@ def predict_into_store(cfg: Config, checkpoint: Path, split: str, artifact: Arti
             for sample in model.test_step(batch):
                 instances = sample.pred_instances
                 key = f'{sample.img_id}-{artifact.fingerprint}'
+                heatmaps = model.head.decoder.per_landmark(sample.pred_fields.heatmaps.float().cpu().numpy())
                 store.put(key, dict(
-                    heatmaps=sample.pred_fields.heatmaps.float().cpu().numpy().astype(np.float16),
+                    heatmaps=heatmaps.astype(np.float16),
                     keypoints=np.asarray(instances.keypoints[0], np.float32),
                     scores=np.asarray(instances.keypoint_scores[0], np.float32)),
                     dict(input_center=[float(v) for v in sample.input_center],

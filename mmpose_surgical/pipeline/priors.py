@@ -3,6 +3,7 @@ import argparse
 import time
 from collections import defaultdict
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,12 @@ from mmpose_surgical.pipeline.config import load_config, uses_prior
 from mmpose_surgical.pipeline.data import ensure_data
 from mmpose_surgical.pipeline.distributed import rank_from_environment, start_processes
 from mmpose_surgical.pipeline.plan import Plan, add_coarse_stages
-from mmpose_surgical.pipeline.prompting import active_mask, backend_of
+from mmpose_surgical.pipeline.prompting import active_mask, backend_of, jitter_of, load_prior_frame
 from mmpose_surgical.pipeline.run import opening_lines, parse_options
 from mmpose_surgical.pipeline.stages import PriorStage
 from mmpose_surgical.priors.base import MaskPrior
-from mmpose_surgical.priors.maker import PriorReport, assess_prior, is_made
-from mmpose_surgical.priors.prompts import round_prompts
+from mmpose_surgical.priors.maker import PriorJob, PriorReport, assess_prior, is_made
+from mmpose_surgical.priors.prompts import prior_name, round_prompts
 from mmpose_surgical.priors.records import encode
 from mmpose_surgical.priors.store import RecordStore
 from mmpose_surgical.visualization.prior_sheet import draw_prior, write_sheet
@@ -65,7 +66,7 @@ def priors_command(args: argparse.Namespace) -> int:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     frames = chosen_frames(annotations, args.split)
     if args.dry_run:
-        dry_run(plan, frames, console)
+        dry_run(plan, frames, args.limit, console)
         return 0
     start_processes(args.launcher)
     stage.chosen, stage.limit = frames, args.limit
@@ -98,23 +99,25 @@ def chosen_frames(annotations: Annotations, splits: str) -> list[Frame]:
     return list(found.values())
 
 
-def dry_run(plan: Plan, frames: list[Frame], console: Console) -> None:
+def dry_run(plan: Plan, frames: list[Frame], limit: int | None, console: Console) -> None:
     """Count what is missing, and time the backend on a few pictures without keeping anything."""
     stage = plan.stages[-1]
     before = [s for s in plan.stages[:-1] if s.status is not Status.DONE]
     if before:
-        console.print(f'{len(before)} stage(s) come first; then {len(frames)} pictures are to be segmented. Prompts '
-                      'come from the coarse predictions, so that time and disk can be estimated when these are there.',
-                      soft_wrap=True)
-        return
-    missing = stage.missing(stage.jobs(frames))
-    console.print(f'pictures: {len(frames)}, of which {len(frames) - len(missing)} are made and {len(missing)} missing')
-    jobs = [job for job in missing if len(job.points_xy)][:_TIMED + 1]
+        # Where the coarse network will point is not known yet; time and size hardly depend on it.
+        jobs = [_centre_job(stage, frame) for frame in frames][:limit]
+        console.print(f'{len(before)} stage(s) come first, from whose points the prompts come; then {len(jobs)} '
+                      'pictures are segmented, or fewer where no point is sure enough', soft_wrap=True)
+    else:
+        missing = stage.missing(stage.jobs(frames))
+        jobs = [job for job in missing[:limit] if len(job.points_xy)]
+        console.print(f'pictures: {len(frames)}, of which {len(frames) - len(missing)} are made and {len(missing)} '
+                      f'missing; this call would segment {len(jobs)}', soft_wrap=True)
     if not jobs:
         return
     backend = backend_of(stage.cfg)
     seconds, sizes = [], []
-    for job in jobs:
+    for job in jobs[:_TIMED + 1]:
         start = time.monotonic()
         embedding = backend.embed(backend.visible_part(job.load()))
         made = [backend.predict(embedding, round_prompts(p), job.labels) for p in (job.points_xy, *job.jittered)]
@@ -125,8 +128,13 @@ def dry_run(plan: Plan, frames: list[Frame], console: Console) -> None:
     # The first one pays for loading the weights.
     each = float(np.median(seconds[1:] or seconds))
     console.print(f'about {each:.2f} s and {np.mean(sizes) / 1024:.1f} KiB a picture with {backend.name}, measured on '
-                  f'{len(jobs)}: {_duration(each * len(missing))} on one process, '
-                  f'{np.mean(sizes) * len(missing) / 2**20:.1f} MiB', highlight=False, soft_wrap=True)
+                  f'{len(seconds)}: {_duration(each * len(jobs))} on one process, '
+                  f'{np.mean(sizes) * len(jobs) / 2**20:.1f} MiB', highlight=False, soft_wrap=True)
+
+
+def _centre_job(stage: PriorStage, frame: Frame) -> PriorJob:
+    return PriorJob(frame.image_id, partial(load_prior_frame, frame, stage.root),
+                    np.array([[frame.width / 2, frame.height / 2]]), np.ones(1, np.int64))
 
 
 def _duration(seconds: float) -> str:
@@ -151,15 +159,21 @@ def show_report(stage: PriorStage, frames: list[Frame], console: Console) -> Non
         backend=backend_of(stage.cfg).fingerprint, frames=len(frames), made=len(made),
         groups=[dict(by=by, name=name, **asdict(report), mean_iou=report.mean_iou)
                 for (by, name), report in groups.items()]))
-    # By overlap, of equal ones the failed first; where no truth is known, failures alone tell.
-    ranked = sorted(singles, key=lambda item: (
-        item[1].mean_iou if item[1].with_truth else 1 - item[1].failed, not item[1].failed))
-    prompted = [item for item in ranked if not item[1].unprompted]
+    prompted = sorted((item for item in singles if not item[1].unprompted), key=lambda item: _badness(*item, store))
     chance = np.random.default_rng(0).permutation(len(prompted))[:_SHOWN]
     for name, shown in (('worst', prompted[:_SHOWN]), ('random', [prompted[i] for i in sorted(chance)])):
         if shown:
             write_sheet(folder / f'{name}.jpg', [_drawn(frame, report, store, stage) for frame, report in shown])
     console.print(f'report: {folder}', highlight=False, soft_wrap=True)
+    if jitter := jitter_of(stage.cfg):
+        console.print(f'to train with the jittered priors: --cfg-options prior.jitter={jitter["count"]} '
+                      f'prior.jitter_px={jitter["px"]:g}', highlight=False, soft_wrap=True)
+
+
+def _badness(frame: Frame, report: PriorReport, store: RecordStore) -> tuple:
+    """Sorts the worst first: failed, then by overlap with the acting tool or, where that is not known, as predicted."""
+    overlap = report.mean_iou if report.with_truth else MaskPrior.from_record(*store.get(frame.image_id)).iou
+    return not report.failed, overlap, not report.straddling
 
 
 def _groups(frame: Frame) -> list[tuple[str, str]]:
@@ -174,7 +188,7 @@ def _groups(frame: Frame) -> list[tuple[str, str]]:
 def report_table(groups: dict[tuple[str, str], PriorReport], stage: PriorStage) -> Table:
     """Failed, straddling and IoU of the priors, by action and by acting tool."""
     prior: dict[str, Any] = stage.cfg.prior
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=f'prior: {prior["backend"]}', caption_justify='left')
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=f'prior: {prior_name(prior)}', caption_justify='left')
     table.add_column('by')
     table.add_column('', no_wrap=True, overflow='fold')
     for name in ('pictures', 'no prompt', 'failed %', 'straddle %', 'IoU %'):
@@ -194,4 +208,4 @@ def _drawn(frame: Frame, report: PriorReport, store: RecordStore, stage: PriorSt
     if report.with_truth:
         told += f', IoU {report.iou_sum:.2f}'
     return draw_prior(read_picture(frame.path(stage.root)), prior, active_mask(frame),
-                      f'{frame.video.name} #{frame.frame_id}   {told}', stage.cfg.prior['backend'])
+                      f'{frame.video.name} #{frame.frame_id}   {told}', prior_name(stage.cfg.prior))

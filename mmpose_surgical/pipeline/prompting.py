@@ -1,4 +1,5 @@
 """From coarse predictions to mask priors: prompts, backend, store."""
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.pipeline.artifacts import Artifact
 from mmpose_surgical.priors.base import MaskPriorBackend, PriorFrame, build_backend
 from mmpose_surgical.priors.maker import PriorJob
-from mmpose_surgical.priors.prompts import jittered_prompts, prompts_from_points
+from mmpose_surgical.priors.prompts import PromptRule, jittered_prompts
 from mmpose_surgical.priors.store import RecordStore
 
 JITTER_PX = 4.0
@@ -24,7 +25,7 @@ JITTER_PX = 4.0
 
 
 def jitter_of(cfg: Config) -> dict[str, float]:
-    """Number and spread of jittered sets of prompts, for fingerprints."""
+    """Number and spread of jittered sets of prompts; empty where there are none."""
     count, px = cfg.prior.get('jitter') or 0, cfg.prior.get('jitter_px', JITTER_PX)
     if not isinstance(count, int) or count < 0:
         raise UserError(f'prior.jitter is {count}', fix='use a whole number, 0 or more')
@@ -40,9 +41,13 @@ def backend_of(cfg: Config) -> MaskPriorBackend:
 
 
 def describe_prior(cfg: Config) -> dict[str, Any]:
-    """What every table says of the prior: backend, whether it is a stand-in, fingerprint of backend and weights."""
-    backend = backend_of(cfg)
-    return dict(backend=backend.name, stand_in=backend.stand_in, fingerprint=backend.fingerprint)
+    """What every table says of the prior: backend, whether it is a stand-in, fingerprint of backend and weights.
+
+    Where prompts are not the paper's, also their rule, and ``label``, e.g. ``oracle prompts``.
+    """
+    backend, rule = backend_of(cfg), PromptRule.of(cfg.prior)
+    return dict(backend=backend.name, stand_in=backend.stand_in, fingerprint=backend.fingerprint, **rule.content,
+                **(dict(label=rule.label) if rule.label else {}))
 
 
 def predictions_of_store(folder: Path, frames: list[Frame]) -> Predictions:
@@ -60,7 +65,8 @@ def predictions_of_store(folder: Path, frames: list[Frame]) -> Predictions:
 def load_prior_frame(frame: Frame, root: Path) -> PriorFrame:
     """A picture for a backend. Of the annotations only masks travel with it, of all instances alike."""
     has_masks = any(tool.segmentation for tool in frame.tools)
-    rgb = cv2.cvtColor(read_picture(frame.path(root)), cv2.COLOR_BGR2RGB)
+    picture = read_picture(frame.path(root), (frame.width, frame.height))
+    rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     return PriorFrame(rgb, frame.image_id, partial(instance_masks, frame) if has_masks else None)
 
 
@@ -76,16 +82,17 @@ def active_mask(frame: Frame) -> np.ndarray | None:
     return np.any(masks, axis=0) if masks and all(mask is not None for mask in masks) else None
 
 
-def prior_jobs(cfg: Config, predictions: Path, thresholds: dict[str, float], frames: list[Frame],
-               root: Path) -> list[PriorJob]:
-    """Prompts of frames from their coarse predictions, with ``cfg.prior.jitter`` jittered sets of each."""
-    coarse, jitter = RecordStore(predictions), jitter_of(cfg)
+def prior_jobs(cfg: Config, predictions: Path | None, thresholds: dict[str, float], frames: list[Frame], root: Path,
+               training: Collection[int] = ()) -> list[PriorJob]:
+    """Prompts of frames, by default from their coarse predictions; ``training`` ones get jittered sets too."""
+    jitter, rule = jitter_of(cfg), PromptRule.of(cfg.prior)
+    coarse = None if rule.oracle else RecordStore(predictions)
     jobs = []
     for frame in frames:
-        arrays, _ = coarse.get(frame.image_id)
         size = (frame.width, frame.height)
-        points, labels = prompts_from_points(arrays['keypoints'], arrays['scores'], thresholds, size)
-        jittered = jittered_prompts(points, size, frame.image_id, jitter['count'], jitter['px']) if jitter else ()
+        points, labels = rule.of_frame(frame, coarse, thresholds)
+        jittered = jittered_prompts(points, size, frame.image_id, jitter['count'], jitter['px']) \
+            if jitter and frame.image_id in training else ()
         jobs.append(PriorJob(frame.image_id, partial(load_prior_frame, frame, root), points, labels,
                              partial(instance_masks, frame), partial(active_mask, frame), jittered))
     return jobs
@@ -93,4 +100,6 @@ def prior_jobs(cfg: Config, predictions: Path, thresholds: dict[str, float], fra
 
 def open_prior_store(artifact: Artifact, backend: MaskPriorBackend) -> RecordStore:
     """The store of an artifact, for appending."""
-    return RecordStore(artifact.folder, dict(backend=backend.fingerprint, made_from=artifact.fingerprint), mode='a')
+    options = {name: str(value) for name, value in backend.parameters().items()}
+    return RecordStore(artifact.folder, dict(options, backend=backend.fingerprint, made_from=artifact.fingerprint),
+                       mode='a')

@@ -8,7 +8,17 @@ from mmpose_surgical.datasets.annotations import Annotations, load_annotations
 from mmpose_surgical.datasets.splits import count_line
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.pipeline.artifacts import Status
-from mmpose_surgical.pipeline.config import box_lines, load_config, prior_line, resolve_prior, uses_prior, weights_line
+from mmpose_surgical.pipeline.config import (
+    STAND_INS,
+    box_lines,
+    frames_without_masks,
+    load_config,
+    prior_line,
+    resolve_prior,
+    uses_prior,
+    wants_masks,
+    weights_line,
+)
 from mmpose_surgical.pipeline.data import ensure_data
 from mmpose_surgical.pipeline.distributed import rank_from_environment, start_processes
 from mmpose_surgical.pipeline.finish import show_results
@@ -65,7 +75,21 @@ def opening_lines(cfg: Config, annotations: Annotations) -> list[str]:
         if uses_prior(cfg):
             cfg.prior = resolve_prior(cfg.prior, annotations)
         heading.insert(0, prior_line(cfg.prior if uses_prior(cfg) else None, asked))
+    if wants_masks(cfg):
+        heading.insert(0, _masks_line(cfg, annotations))
     return heading
+
+
+def _masks_line(cfg: Config, annotations: Annotations) -> str:
+    """Where the masks in the target come from; resolves the prior of the config if one makes them."""
+    lacking = frames_without_masks(cfg, annotations)
+    cfg.target_masks = 'ground truth'
+    if lacking:
+        cfg.prior = resolve_prior(cfg.prior, annotations)
+        told = cfg.prior.backend + (' (a stand-in)' if cfg.prior.backend in STAND_INS else '')
+        cfg.target_masks = (f'{told}, prompted with ground-truth points, in {len(lacking)} training frames that have '
+                            'none; else ground truth')
+    return f'masks in the target: {cfg.target_masks}'
 
 
 def merge_flags(cfg: Config, args: argparse.Namespace) -> None:

@@ -13,12 +13,13 @@ from mmpose_surgical.files import write_atomically
 from mmpose_surgical.pipeline.artifacts import RECORD
 
 _MMENGINE_ABOUT_ITSELF = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
+_ONE_LINE_PER_FROZEN_LAYER = 'is skipped since its requires_grad=False'
 
 
 def _is_news(record: logging.LogRecord) -> bool:
     """Progress and warnings; the pages on environment, config and hooks stay in the log file."""
     message = record.getMessage()
-    if message.startswith(_MMENGINE_ABOUT_ITSELF):
+    if message.startswith(_MMENGINE_ABOUT_ITSELF) or message.endswith(_ONE_LINE_PER_FROZEN_LAYER):
         return False
     return record.levelno > logging.INFO or ('\n' not in message and message.startswith(('Epoch', 'Saving', 'resumed')))
 

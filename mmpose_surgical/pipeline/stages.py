@@ -4,21 +4,24 @@ import gc
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from mmpose_surgical.datasets.annotations import Annotations, Frame
+from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.files import file_digest
-from mmpose_surgical.pipeline.artifacts import Artifact, Status
+from mmpose_surgical.pipeline.artifacts import COARSE_WEIGHTS, Artifact, Status
 from mmpose_surgical.pipeline.distributed import share_from_main, wait_for_all
-from mmpose_surgical.pipeline.prompting import backend_of, open_prior_store, prior_jobs
+from mmpose_surgical.pipeline.prompting import backend_of, jitter_of, open_prior_store, prior_jobs
 from mmpose_surgical.pipeline.yolo import by_ultralytics, train_yolo
 from mmpose_surgical.priors.maker import PriorJob, PriorReport, PriorSummary, is_made, make_priors, report_priors
+from mmpose_surgical.priors.prompts import PromptRule
 from mmpose_surgical.priors.store import MANIFEST, RecordStore
 
 Progress = Callable[[int, int], None]
@@ -31,6 +34,22 @@ METRICS = 'metrics.json'
 def shards_of(folder: Path) -> list[Path]:
     """The files of a store."""
     return sorted(folder.glob('shard-*.bin'))
+
+
+def store_status(artifact: Artifact, image_ids: Sequence[int]) -> Status:
+    """Status of an artifact that is a store: one with a damaged or missing record is not done."""
+    status = artifact.status
+    if status is not Status.DONE:
+        return status
+    stamp = tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in shards_of(artifact.folder))
+    return status if _is_whole(artifact.folder, stamp, tuple(image_ids)) else Status.PARTIAL
+
+
+@lru_cache(maxsize=8)
+def _is_whole(folder: Path, stamp: tuple, image_ids: tuple[int, ...]) -> bool:
+    """Whether all records of these pictures can be read; a plan asks several times, and shards are read whole."""
+    store = RecordStore(folder)
+    return not store.unreadable and not store.missing(image_ids)
 
 
 def final_checkpoint(folder: Path) -> Path:
@@ -104,6 +123,7 @@ def train(cfg: Config, progress: Progress = lambda done, total: None) -> None:
         train_yolo(cfg, progress)
         return
     cfg = copy.deepcopy(cfg)
+    name_stem_weights(cfg)
     # MMEngine takes `resume` with `load_from` as "go on from that file"; weights to start from are for a start only.
     started = (Path(cfg.work_dir) / 'last_checkpoint').exists()
     cfg.resume = started or not cfg.get('load_from')
@@ -113,6 +133,15 @@ def train(cfg: Config, progress: Progress = lambda done, total: None) -> None:
     runner.train()
     del runner
     gc.collect()
+
+
+def name_stem_weights(cfg: Config) -> None:
+    """Put the checkpoint of the coarse network, which is there by now, where a shared stem only names its folder."""
+    for name in ('backbone', 'neck'):
+        init = (cfg.get('model', {}).get(name) or {}).get('init_cfg') or {}
+        checkpoint = init.get('checkpoint', '') if isinstance(init, dict) else ''
+        if checkpoint.startswith(COARSE_WEIGHTS):
+            init['checkpoint'] = str(final_checkpoint(Path(checkpoint.removeprefix(COARSE_WEIGHTS))))
 
 
 def build_runner(cfg: Config) -> Any:
@@ -176,7 +205,8 @@ class PredictStage:
 
     @property
     def status(self) -> Status:
-        return self.artifact.status
+        frames = (frame for _, _, split in self.groups for frame in frames_of_split(self.annotations, split))
+        return store_status(self.artifact, [frame.image_id for frame in frames])
 
     def run(self, progress: Progress) -> None:
         from mmengine.dist import get_dist_info
@@ -202,6 +232,11 @@ class PredictStage:
                     sha256=file_digest(checkpoint))
 
 
+def prior_folder(parent: Path, prior: Mapping[str, Any]) -> Path:
+    """Folder of the store of a config's resolved ``prior``: one for each backend and rule of prompts."""
+    return parent / '-'.join(['priors', prior['backend'], *PromptRule.of(prior).content.values()])
+
+
 @dataclass
 class PriorStage:
     """Mask priors of many frames into a store.
@@ -210,20 +245,22 @@ class PriorStage:
         title: What the plan prints.
         artifact: Folder and content of the store.
         cfg: Config with the resolved prior.
-        predictions: Folder of the store of coarse predictions.
+        predictions: Folder of the store of coarse predictions; ``None`` for prompts that are ground-truth points.
         thresholds: Prompt thresholds per landmark, read when the stage starts.
         frames: The frames that need a prior.
         root: Folder of the data set.
-        chosen: Those that this call is to complete, record by record; ``None``: all, if the store is not complete.
+        training: Ids of those that a model is trained on, which alone get jittered priors.
+        chosen: Those that this call is to complete; ``None``: all.
         limit: Make at most so many in this call.
     """
     title: str
     artifact: Artifact
     cfg: Config
-    predictions: Path
+    predictions: Path | None
     thresholds: Callable[[], dict[str, float]]
     frames: list[Frame]
     root: Path
+    training: frozenset[int] = frozenset()
     chosen: list[Frame] | None = None
     limit: int | None = None
 
@@ -234,9 +271,12 @@ class PriorStage:
 
     @property
     def status(self) -> Status:
-        status = self.artifact.status
-        # A finished store may have been damaged since, which only a look at its records shows.
-        return Status.PARTIAL if status is Status.DONE and self.chosen is not None else status
+        status = store_status(self.artifact, [frame.image_id for frame in self.frames])
+        jitter = jitter_of(self.cfg)
+        if status is not Status.DONE or not jitter:
+            return status
+        made = self.artifact.record['facts']['jitter']
+        return status if made and made['px'] == jitter['px'] and made['count'] >= jitter['count'] else Status.PARTIAL
 
     def run(self, progress: Progress) -> None:
         from mmengine.dist import all_gather_object, get_dist_info
@@ -244,11 +284,11 @@ class PriorStage:
         rank, world = get_dist_info()
         jobs = {job.image_id: job for job in self.jobs(self.frames)}
         # One rank decides for all: what another one finds a moment later could differ.
-        missing, wanted, complete = share_from_main(self._outstanding(jobs.values()) if rank == 0 else None)
-        if complete:
-            return
+        missing, wanted = share_from_main(self._outstanding(jobs.values()) if rank == 0 else None)
         if rank == 0:
             self.artifact.begin()
+            # Several calls may fill one store, each with splits of its own.
+            self.artifact.release()
         wait_for_all()
         share = [jobs[image_id] for image_id in wanted[rank::world]]
         backend = backend_of(self.cfg)
@@ -260,17 +300,18 @@ class PriorStage:
             if len(wanted) < len(missing):
                 return
             # Of what others made nothing is read here: a common file system may show it late.
-            before = [job for image_id, job in jobs.items() if image_id not in set(missing)][rank::world]
+            made_now = set(missing)
+            before = [job for image_id, job in jobs.items() if image_id not in made_now][rank::world]
             report = sum(all_gather_object(report_priors([*before, *share], store)), PriorReport())
         summary = sum(all_gather_object(made), PriorSummary(len(jobs) - len(missing), len(jobs) - len(missing)))
         if rank == 0:
             self.artifact.finish(shards_of(self.artifact.folder), line=report.line(), summary=asdict(summary),
-                                 report=dict(asdict(report), mean_iou=report.mean_iou))
+                                 jitter=jitter_of(self.cfg), report=dict(asdict(report), mean_iou=report.mean_iou))
         wait_for_all()
 
     def jobs(self, frames: list[Frame]) -> list[PriorJob]:
         """Pictures and prompts of frames; the coarse predictions must be there."""
-        return prior_jobs(self.cfg, self.predictions, self.thresholds(), frames, self.root)
+        return prior_jobs(self.cfg, self.predictions, self.thresholds(), frames, self.root, self.training)
 
     def missing(self, jobs: Iterable[PriorJob]) -> list[PriorJob]:
         """Those that the store has no prior of, or one of other prompts."""
@@ -279,9 +320,9 @@ class PriorStage:
         store = RecordStore(self.artifact.folder)
         return [job for job in jobs if not is_made(job, store)]
 
-    def _outstanding(self, jobs: Iterable[PriorJob]) -> tuple[list[int], list[int], bool]:
-        """Pictures whose priors are not made, those of them that this call is to make, and whether all is done."""
+    def _outstanding(self, jobs: Iterable[PriorJob]) -> tuple[list[int], list[int]]:
+        """Pictures whose priors are not made, and those of them that this call is to make."""
         missing = [job.image_id for job in self.missing(jobs)]
         chosen = None if self.chosen is None else {frame.image_id for frame in self.chosen}
         wanted = [image_id for image_id in missing if chosen is None or image_id in chosen][:self.limit]
-        return missing, wanted, not missing and self.artifact.status is Status.DONE
+        return missing, wanted

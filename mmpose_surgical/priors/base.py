@@ -163,6 +163,13 @@ class MaskPriorBackend(ABC):
         text = json.dumps([self.version, LOGIT_STEP, PROMPT_GRID, self.parameters()], sort_keys=True)
         return f'{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}'
 
+    def check(self) -> None:  # noqa: B027  (most have nothing to check)
+        """Whatever can be found wrong before hours are spent on what comes before the priors: packages, weights.
+
+        Raises:
+            UserError: The backend cannot run.
+        """
+
     def frame_digest(self, frame: PriorFrame) -> bytes:
         """Identifies what this backend sees of a picture, for the content key: its pixels and shape."""
         digest = hashlib.sha256(repr(frame.rgb.shape).encode())
@@ -209,6 +216,9 @@ class MaskPriorBackend(ABC):
             raise ValueError('every set of prompts needs one label per point and at least one positive point '
                              '(no_prior() stands for a picture without prompts)')
         results = self.segment_batch(embeddings, points, labels)
+        if not all(np.isfinite(logits).all() for logits, _, _ in results):
+            raise UserError(f'{self.name} gave mask logits that are not finite',
+                            fix='check its weights, and try prior.dtype=float32')
         return [quality_gate(MaskPrior(to_int8(logits), float(iou), float(score), True, p, t), self.max_share)
                 for (logits, iou, score), p, t in zip(results, points, labels, strict=True)]
 
@@ -263,22 +273,30 @@ def build_backend(cfg: dict[str, Any]) -> MaskPriorBackend:
     cls = TASK_UTILS.module_dict[name]
     options = {key: value for key, value in cfg.items()
                if key not in ('backend', *PROMPT_OPTIONS) and value not in (None, '')}
-    accepted = sorted(_options_of(cls))
-    foreign = sorted(set(options) - set(accepted))
+    accepted = _options_of(cls)
+    foreign = sorted(options.keys() - accepted.keys())
     if foreign:
         raise UserError(f'prior backend "{name}" has no option {", ".join(foreign)}',
-                        fix=f'its options are: {", ".join(accepted)}')
+                        fix=f'its options are: {", ".join(sorted(accepted))}')
+    for key, value in options.items():
+        kinds = _KINDS.get(type(accepted[key]), (object, ''))
+        if not isinstance(value, kinds[0]) or isinstance(value, bool) > isinstance(accepted[key], bool):
+            raise UserError(f'prior.{key} is {value!r}', fix=f'give {kinds[1]}, by default {accepted[key]!r}')
     return cls(**options)
 
 
-def _options_of(cls: type) -> set[str]:
-    """Names of the arguments that ``cls(...)`` takes, those passed on to its bases included."""
-    names: set[str] = set()
+_KINDS = {str: (str, 'a text'), int: (int, 'a whole number'), float: ((int, float), 'a number')}
+"""What an option may be, by the type of its default."""
+
+
+def _options_of(cls: type) -> dict[str, Any]:
+    """Arguments that ``cls(...)`` takes with their defaults, those passed on to its bases included."""
+    found: dict[str, Any] = {}
     for base in cls.__mro__:
         if '__init__' not in vars(base) or base is object:
             continue
         parameters = inspect.signature(base.__init__).parameters.values()
-        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        found = {p.name: p.default for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} | found
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return names - {'self'}
+    return {name: default for name, default in found.items() if name != 'self'}

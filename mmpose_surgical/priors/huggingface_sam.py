@@ -7,8 +7,7 @@ from typing import Any
 import torch
 
 from mmpose_surgical.errors import UserError
-
-NEEDS = 'pip install "mmpose_surgical[sam3]"'
+from mmpose_surgical.priors.weights import NEEDS
 
 
 class HuggingFaceSam:

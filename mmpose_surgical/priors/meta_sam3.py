@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.priors.huggingface_sam import NEEDS
+from mmpose_surgical.priors.weights import NEEDS
 
 _BACKBONE = 'backbone.vision_backbone.'
 # Rotary tables follow from the sizes alone.

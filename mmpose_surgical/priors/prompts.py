@@ -1,16 +1,91 @@
 """From decoded landmarks to point prompts (paper, section 2.2)."""
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmpose_surgical.landmarks import SLOTS, landmark_of
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.landmarks import LANDMARKS, SLOTS, landmark_of
+
+if TYPE_CHECKING:
+    from mmpose_surgical.datasets.annotations import Frame
+    from mmpose_surgical.priors.store import RecordStore
 
 PROMPT_GRID = 8
 """Prompts lie on multiples of 1/8 px: float noise between two machines changes neither key nor mask."""
 
 
-PROMPT_OPTIONS = ('jitter', 'jitter_px')
+JITTER_OPTIONS = ('jitter', 'jitter_px')
+"""Entries of a config's ``prior`` that are for training alone."""
+
+PROMPT_OPTIONS = (*JITTER_OPTIONS, 'prompts', 'points')
 """Entries of a config's ``prior`` that are about prompts, not about the backend."""
+
+
+@dataclass(frozen=True)
+class PromptRule:
+    """Which points prompt the segmenter: ``prior.prompts`` and ``prior.points`` of a config.
+
+    Args:
+        prompts: ``both`` (paper, section 2.2), ``tip`` or ``anchor`` alone. Where the one is missing the other does not
+            take its place: there is no prior.
+        points: ``coarse``, or ``ground_truth``: the points of all acting tools, in training as in testing. That is an
+            oracle, an upper bound and no result, and is labelled so everywhere.
+
+    Raises:
+        UserError: One of them is something else.
+    """
+    prompts: str = 'both'
+    points: str = 'coarse'
+
+    def __post_init__(self) -> None:
+        for name, allowed in (('prompts', ('both', *LANDMARKS)), ('points', ('coarse', 'ground_truth'))):
+            if getattr(self, name) not in allowed:
+                raise UserError(f'prior.{name} is {getattr(self, name)}', fix=f'use one of: {", ".join(allowed)}')
+
+    @classmethod
+    def of(cls, prior: Mapping[str, Any]) -> PromptRule:
+        """The rule of a config's ``prior``, or of the ``prior`` of ``metrics.json``."""
+        return cls(prior.get('prompts') or 'both', prior.get('points') or 'coarse')
+
+    @property
+    def oracle(self) -> bool:
+        """Whether ground truth reaches the prior."""
+        return self.points == 'ground_truth'
+
+    @property
+    def landmarks(self) -> tuple[str, ...]:
+        """The landmark types that prompt."""
+        return LANDMARKS if self.prompts == 'both' else (self.prompts, )
+
+    @property
+    def content(self) -> dict[str, str]:
+        """What differs from the paper's rule, for fingerprints and records."""
+        return {name: value for name, value in vars(self).items() if value != getattr(PromptRule, name)}
+
+    @property
+    def label(self) -> str:
+        """The same in words, for every table, plan and picture; empty for the paper's rule."""
+        return ', '.join((['oracle prompts'] if self.oracle else [])
+                         + ([f'{self.prompts} prompts only'] if self.prompts != 'both' else []))
+
+    def of_frame(self, frame: Frame, coarse: RecordStore | None,
+                 thresholds: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
+        """Prompts of a frame, from the store of coarse predictions or, for the oracle, from the frame's own points."""
+        size = (frame.width, frame.height)
+        if not self.oracle:
+            arrays, _ = coarse.get(frame.image_id)
+            return prompts_from_points(arrays['keypoints'], arrays['scores'], thresholds, size, self.landmarks)
+        return _positive(np.array([(point.x, point.y) for tool in frame.active_tools for point in tool.points
+                                   if point.landmark in self.landmarks]), size)
+
+
+def prior_name(prior: Mapping[str, Any]) -> str:
+    """Backend and label of a config's or a record's ``prior``, e.g. ``sam3, oracle prompts``."""
+    return ', '.join(filter(None, (prior['backend'], PromptRule.of(prior).label)))
 
 
 def round_prompts(points_xy: np.ndarray) -> np.ndarray:
@@ -20,7 +95,8 @@ def round_prompts(points_xy: np.ndarray) -> np.ndarray:
 
 
 def prompts_from_points(keypoints: np.ndarray, scores: np.ndarray, thresholds: Mapping[str, float],
-                        size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+                        size: tuple[int, int],
+                        landmarks: Sequence[str] = LANDMARKS) -> tuple[np.ndarray, np.ndarray]:
     """All tips and the anchor that are sure enough, jointly as positive points.
 
     A landmark that is missing (score 0, or not finite) or below its threshold is left out and the others are
@@ -31,6 +107,7 @@ def prompts_from_points(keypoints: np.ndarray, scores: np.ndarray, thresholds: M
         scores: (3,).
         thresholds: Least score of a prompt for each landmark type (``tip``, ``anchor``), inclusive.
         size: Width and height of the original picture; points beyond it are moved to its border.
+        landmarks: The landmark types that may prompt.
 
     Returns:
         Points float32 (P, 2) on the 1/8 px grid, and labels int64 (P,), all 1; P may be 0.
@@ -39,7 +116,13 @@ def prompts_from_points(keypoints: np.ndarray, scores: np.ndarray, thresholds: M
     scores = np.asarray(scores, np.float64).reshape(len(SLOTS))
     least = np.array([thresholds[landmark_of(name)] for name in SLOTS], np.float64)
     sure = (scores > 0) & (scores >= least) & np.isfinite(keypoints).all(1)
-    points = round_prompts(keypoints[sure])
+    sure &= [landmark_of(name) in landmarks for name in SLOTS]
+    return _positive(keypoints[sure], size)
+
+
+def _positive(points_xy: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Points as prompts: on the grid, inside the picture, each with label 1."""
+    points = round_prompts(points_xy)
     points = np.clip(points, 0, np.array(size, np.float32) - 1).astype(np.float32)
     return points, np.ones(len(points), np.int64)
 

@@ -87,6 +87,9 @@ class SamPrior(MaskPriorBackend):
     def parameters(self) -> dict[str, Any]:
         return super().parameters() | {'weights': self.weights.digest(), 'dtype': self.dtype}
 
+    def check(self) -> None:
+        self.weights.check()
+
     @property
     def model(self) -> PromptableModel:
         """Loaded when it is first needed: a plan, or a store that is complete, never waits for it."""
@@ -193,7 +196,7 @@ def to_input(rgb: np.ndarray, model: PromptableModel) -> 'torch.Tensor':
     import torch
     from torch.nn import functional
     picture = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
-    # On uint8, in and out, as the processors of both authors' releases do.
+    # On uint8, in and out, as the picture processors of both releases do.
     stretched = functional.interpolate(picture, (model.side, model.side), mode='bilinear', antialias=True)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (model.mean, model.std))
     return (stretched.float() / 255 - mean) / std

@@ -34,6 +34,9 @@ class SimulatedPrior(MaskPriorBackend):
         missing_rate: Share of priors of which a part is missing (the jaws, or the shaft).
         leak_rate: Share of priors that leak into the neighbourhood.
         empty_rate: Share of priors that come out empty.
+        wrong_rate: Share of priors that show another instance, where there is one.
+        merged_rate: Share of priors that show another instance too.
+        shaft_rate: Share of priors of which the half around the prompts is missing: the shaft alone.
         seed: Another seed gives other noise.
     """
     name = 'simulated'
@@ -41,22 +44,23 @@ class SimulatedPrior(MaskPriorBackend):
     reads_instance_masks = True
 
     def __init__(self, reach: float = 12., boundary: tuple[float, float] = (1., 3.),
-                 missing_rate: float = 0.08, leak_rate: float = 0.06, empty_rate: float = 0.02, seed: int = 0,
+                 missing_rate: float = 0.08, leak_rate: float = 0.06, empty_rate: float = 0.02,
+                 wrong_rate: float = 0., merged_rate: float = 0., shaft_rate: float = 0., seed: int = 0,
                  long_side: int = 192, max_share: float = 0.3) -> None:
         super().__init__(long_side, max_share)
-        rates = (missing_rate, leak_rate, empty_rate)
+        rates = (missing_rate, leak_rate, empty_rate, wrong_rate, merged_rate, shaft_rate)
         if min(rates) < 0 or sum(rates) > 1:
             raise UserError(f'the failure rates of the simulated prior are {rates}',
                             fix='use shares that sum to at most 1')
         self.reach = reach
         self.boundary = (float(boundary[0]), float(boundary[1]))
-        self.missing_rate, self.leak_rate, self.empty_rate = rates
+        self.rates = dict(zip(('missing', 'leak', 'empty', 'wrong', 'merged', 'shaft'), rates, strict=True))
         self.seed = seed
 
     def parameters(self) -> dict[str, Any]:
         return super().parameters() | {
-            'reach': self.reach, 'boundary': list(self.boundary), 'missing_rate': self.missing_rate,
-            'leak_rate': self.leak_rate, 'empty_rate': self.empty_rate, 'seed': self.seed}
+            'reach': self.reach, 'boundary': list(self.boundary), 'seed': self.seed,
+            **{f'{name}_rate': rate for name, rate in self.rates.items()}}
 
     def frame_digest(self, frame: PriorFrame) -> bytes:
         return super().frame_digest(frame) + _seed_of(frame)
@@ -84,18 +88,21 @@ class SimulatedPrior(MaskPriorBackend):
         truth = self._under(positive, embedding)
         found = truth is not None
         mask = truth if found else _blob(positive, embedding.size, rng)
-        failure = rng.random()
-        if found and failure < self.missing_rate:
+        failure = self._failure(rng.random()) if found else None
+        if failure == 'missing':
             mask = _without_part(mask, rng)
-        elif found and failure < self.missing_rate + self.leak_rate:
+        elif failure == 'leak':
             mask = mask | _leak(mask, rng)
+        elif failure == 'shaft':
+            mask = _shaft_alone(mask, positive)
+        elif failure in ('wrong', 'merged') and (other := _another(mask, embedding.masks, rng)) is not None:
+            mask = other if failure == 'wrong' else mask | other
 
         distance = self._on_grid(mask, embedding.size)
         noise = _smooth_noise(distance.shape, rng) * rng.uniform(*self.boundary)
         # About the width of the uncertain seam that a segmenter leaves at a 288-cell mask: 2-3 px of 640.
         logits = (distance + noise) / 1.5
-        if found and self.missing_rate + self.leak_rate <= failure < sum(
-                (self.missing_rate, self.leak_rate, self.empty_rate)):
+        if failure == 'empty':
             logits = np.minimum(logits, 0) - 3
 
         wanted = self._on_grid(truth, embedding.size) > 0 if found else np.zeros(logits.shape, bool)
@@ -103,6 +110,13 @@ class SimulatedPrior(MaskPriorBackend):
         overlap = float(np.logical_and(wanted, logits > 0).sum() / union) if union else 0.
         iou = float(np.clip(overlap + rng.normal(0, 0.05), 0, 1))
         return logits, iou, float((6. if found and (logits > 0).any() else -2.) + rng.normal(0, 1))
+
+    def _failure(self, draw: float) -> str | None:
+        """Which failure a number in [0, 1) stands for."""
+        for name, end in zip(self.rates, np.cumsum(list(self.rates.values())), strict=True):
+            if draw < end:
+                return name
+        return None
 
     def _under(self, positive: np.ndarray, embedding: _Embedding) -> np.ndarray | None:
         """Union of the instances that the prompts take, or ``None``."""
@@ -155,6 +169,24 @@ def _without_part(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     part = np.zeros_like(mask)
     part[rows[keep], columns[keep]] = True
     return part
+
+
+def _shaft_alone(mask: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """The half of the mask that lies farther from the prompts, which are at the working end."""
+    rows, columns = np.nonzero(mask)
+    away = np.hypot(columns - positive[:, 0].mean(), rows - positive[:, 1].mean())
+    far = away > np.median(away)
+    part = np.zeros_like(mask)
+    part[rows[far], columns[far]] = True
+    return part
+
+
+def _another(mask: np.ndarray, masks: list[np.ndarray], rng: np.random.Generator) -> np.ndarray | None:
+    """An instance that is no part of the mask, ``None`` where there is none."""
+    others = [other for other in masks if other.any() and not (other & mask).any()]
+    # By size and place, not by the order of the tools, of which nothing may depend.
+    others.sort(key=lambda other: (int(other.sum()), other.tobytes()))
+    return others[int(rng.integers(len(others)))] if others else None
 
 
 def _leak(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:

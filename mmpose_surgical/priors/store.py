@@ -26,8 +26,7 @@ MANIFEST = 'store.json'
 _SYNC_SECONDS = 5.
 """A process that dies loses nothing that was written; a machine without power at most these seconds."""
 
-_REMAKE = ('remove this folder and repeat the command, which makes it again; of the priors of a training, '
-           'tools/make_priors.py with its config makes only what is missing or damaged')
+_REMAKE = 'repeat the command, which makes again what is missing or damaged, and nothing else'
 
 
 def content_key(pixels: bytes, points_xy: np.ndarray, labels: np.ndarray, fingerprint: str) -> str:
@@ -135,7 +134,7 @@ class RecordStore:
             told = '; '.join(f'{name} is {self.fingerprint.get(name, "absent")} in the store and '
                              f'{wanted.get(name, "absent")} in this run' for name in names)
             raise UserError(f'the store was made by something else: {told}', self.root,
-                            'use another folder, or make it anew (--rebuild)')
+                            'use another folder, or remove this one')
 
     # -- index
 
@@ -177,6 +176,11 @@ class RecordStore:
         """Whether this picture can be read."""
         link = self._links.get(image_id)
         return link is not None and link[1] in self._values
+
+    @property
+    def unreadable(self) -> int:
+        """Number of pictures whose value is damaged or was never written."""
+        return len(self._links) - len(self)
 
     def has_value(self, key: str) -> bool:
         """Whether a value is stored under this content key."""

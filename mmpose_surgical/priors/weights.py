@@ -1,6 +1,8 @@
 """Where the weights of a SAM lie, of which kind they are, and what identifies them. Nothing is ever downloaded."""
 import hashlib
+import importlib.util
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +12,8 @@ from mmpose_surgical.files import file_digest, read_json
 
 VARIABLES = dict(sam3='SAM3_CHECKPOINT', sam2='SAM2_CHECKPOINT')
 """Environment variable of each backend that needs weights."""
+
+NEEDS = 'pip install "mmpose_surgical[sam3]"'
 
 _NAMES = dict(sam3='SAM 3', sam2='SAM 2.1')
 _MODEL_TYPES = dict(sam3=('sam3_video', 'sam3_tracker', 'sam3_tracker_video'), sam2=('sam2', 'sam2_video'))
@@ -39,6 +43,27 @@ class Weights:
             return file_digest(self.path)
         files = [self.path / 'config.json', *sorted(self.path.glob('*.safetensors'))]
         return hashlib.sha256(''.join(f'{file.name}:{file_digest(file)}\n' for file in files).encode()).hexdigest()
+
+    def check(self) -> None:
+        """Look whether the package that reads them is installed and the files are whole, without loading them.
+
+        Raises:
+            UserError: Something is missing, or a file is cut off.
+        """
+        package = dict(huggingface='transformers', meta='sam3')[self.kind]
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f'reading these weights needs the package {package}', self.path, NEEDS)
+        if self.kind == 'meta':
+            if not zipfile.is_zipfile(self.path):
+                raise UserError('the file is no checkpoint of PyTorch, or cut off', self.path, 'download it again')
+            return
+        from safetensors import SafetensorError, safe_open
+        for file in sorted(self.path.glob('*.safetensors')):
+            try:
+                with safe_open(file, 'pt'):
+                    pass
+            except (SafetensorError, OSError) as error:
+                raise UserError(f'the weights cannot be read: {error}', file, 'download it again') from None
 
 
 def named_checkpoint(backend: str, checkpoint: str | None) -> str:
@@ -82,6 +107,8 @@ def find_weights(backend: str, checkpoint: str | None) -> Weights:
 
 def _folder(backend: str, path: Path) -> Weights:
     title = _NAMES[backend]
+    if backend == 'sam3' and (path / 'sam3.pt').is_file() and not (path / 'config.json').exists():
+        return Weights(path / 'sam3.pt', 'meta')
     if not (path / 'config.json').is_file() or not any(path.glob('*.safetensors')):
         present = ' (pickled weights are not read: they could run code)' if any(path.glob('*.bin')) else ''
         raise UserError(f'the folder lacks config.json or a .safetensors file{present}', path, how_to_get(backend))

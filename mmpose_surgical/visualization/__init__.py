@@ -1,1 +1,1 @@
-"""Overlays of predictions, ground truth and priors."""
+"""Overlays of predictions, ground truth and priors, and the report of finished runs."""

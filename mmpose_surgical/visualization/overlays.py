@@ -37,9 +37,24 @@ def draw_overlay(picture: np.ndarray, frame: Frame, points: Predictions, prior: 
     Returns:
         (H + caption, W, 3) BGR uint8.
     """
+    actions = sorted({tool.action or '?' for tool in frame.active_tools}) or ['nothing acts']
+    caption = f'{frame.video.name} #{frame.frame_id}   {", ".join(actions)}'
+    if prior_name:
+        caption += f'   prior: {prior_name}' + ('' if prior is not None and prior.valid else ' (none)')
+    width = picture.shape[1]
+    return np.vstack([draw_marks(picture, frame, points, prior), caption_bar(width, _unit(width), [caption, _LEGEND])])
+
+
+def _unit(width: int) -> float:
+    """Size of marks and letters relative to those on a picture of 640 px."""
+    return max(width / 640, 0.5)
+
+
+def draw_marks(picture: np.ndarray, frame: Frame, points: Predictions, prior: MaskPrior | None = None) -> np.ndarray:
+    """:func:`draw_overlay` without the caption: (H, W, 3) BGR uint8."""
     canvas = picture.copy()
     height, width = canvas.shape[:2]
-    unit = max(width / 640, 0.5)
+    unit = _unit(width)
     thick = max(1, round(1.5 * unit))
     if prior is not None and prior.valid:
         mask = cv2.resize(prior.probability(), (width, height)) > 0.5
@@ -57,11 +72,7 @@ def draw_overlay(picture: np.ndarray, frame: Frame, points: Predictions, prior: 
                            cv2.LINE_AA)
             cv2.putText(canvas, f'{score:.2f}', (centre[0] + round(10 * unit), centre[1] - round(6 * unit)),
                         cv2.FONT_HERSHEY_SIMPLEX, 0.42 * unit, colour, thick + extra, cv2.LINE_AA)
-    actions = sorted({tool.action or '?' for tool in frame.active_tools}) or ['nothing acts']
-    caption = f'{frame.video.name} #{frame.frame_id}   {", ".join(actions)}'
-    if prior_name:
-        caption += f'   prior: {prior_name}' + ('' if prior is not None and prior.valid else ' (none)')
-    return np.vstack([canvas, caption_bar(width, unit, [caption, _LEGEND])])
+    return canvas
 
 
 def draw_truth(picture: np.ndarray, frame: Frame) -> np.ndarray:

@@ -22,7 +22,7 @@ def draw_prior(picture: np.ndarray, prior: MaskPrior, truth: np.ndarray | None, 
         prior: A failed one has no outline, as its mask counts for nothing.
         truth: Bool (H, W) mask of the acting tool, or ``None``.
         caption: First line below the picture.
-        backend: What made the prior, for the line below that.
+        backend: What made the prior, and from which prompts if not the usual ones, for the line below that.
 
     Returns:
         (H + caption, W, 3) BGR uint8.

@@ -51,7 +51,7 @@ def test_a_diverged_detector_is_an_error():
         to_predictions({'7': [dict(score=float('nan'), points=[[1, 2, 0.5]] * 3)]}, GEOMETRY)
 
 
-@given(st.integers(20, 400), st.integers(20, 400), st.floats(0, 1), st.floats(0, 1))
+@given(st.integers(20, 400), st.integers(20, 400), st.floats(0.01, 0.99), st.floats(0.01, 0.99))
 def test_a_label_read_as_an_answer_is_the_annotated_point(plugin, width, height, u, v):
     from mmpose.datasets.transforms import TopdownAffine
 

@@ -113,3 +113,52 @@ def test_two_near_tips_are_not_pulled_together(plugin, sigma, start, angle, far)
     found = codec.decode(maps)[0][0, :2] / 4
     apart = np.linalg.norm(found[:, None] - tips[None], axis=2)
     assert min(max(apart[0, 0], apart[1, 1]), max(apart[0, 1], apart[1, 0])) < 0.4
+
+
+@pytest.fixture(scope='module')
+def per_action(plugin):
+    from mmpose_surgical.codecs.landmark_heatmap import LandmarkHeatmap
+    return LandmarkHeatmap(input_size=(64, 48), heatmap_size=(16, 12), sigma=1.0, channels='action_landmark')
+
+
+def test_each_action_has_its_own_maps_in_the_order_landmark_then_action(per_action):
+    """Channels: tip of clip, grasp, dissect, then anchor of clip, grasp, dissect."""
+    keypoints = np.array([[[8, 8], [0, 0], [40, 8]], [[8, 40], [0, 0], [40, 40]]], np.float32)
+    encoded = per_action.encode(keypoints, np.array([[1, 0, 1], [1, 0, 1]]), np.array([1, 0], np.float32),
+                                ['dissect', 'clip'])
+    maps = encoded['heatmaps']
+    assert maps.shape == (6, 12, 16) and maps.max((1, 2)).tolist() == [1, 0, 1, 1, 0, 1]
+    assert maps[2, 2, 2] == maps[0, 10, 2] == maps[5, 2, 10] == maps[3, 10, 10] == 1
+    assert encoded['keypoint_weights'].tolist() == [[1, 1, 1, 0, 0, 0]]
+
+
+def test_idle_picture_needs_no_action(per_action):
+    encoded = per_action.encode(np.zeros((1, 3, 2), np.float32), np.zeros((1, 3)), None, [None])
+    assert encoded['heatmaps'].max() == 0 and encoded['keypoint_weights'].tolist() == [[1] * 6]
+
+
+def test_a_point_that_two_actions_claim_is_decoded_once(per_action, codec):
+    maps = np.zeros((6, 12, 16), np.float32)
+    peak = encode_one(codec, tip1=(20, 16), tip2=(48, 40))['heatmaps'][0]
+    maps[0], maps[1, :7], maps[1, 7:] = 0.5 * peak, 0.9 * peak[:7], 0.2 * peak[7:]
+    keypoints, scores = per_action.decode(maps)
+    assert scores[0] == pytest.approx([0.9, 0.5, 0], abs=0.01)
+    assert keypoints[0, :2] == pytest.approx(np.array([[20, 16], [48, 40]]), abs=0.5)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_which_action_a_map_belongs_to_does_not_matter_to_decoding(per_action, codec, seed):
+    rng = np.random.default_rng(seed)
+    maps = rng.random((6, 12, 16), dtype=np.float32)
+    shuffled = np.concatenate([maps[rng.permutation(3)], maps[3 + rng.permutation(3)]])
+    expected = codec.decode(np.stack([maps[:3].max(0), maps[3:].max(0)]))
+    for got, wanted in zip(per_action.decode(shuffled), expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_action_without_a_channel_and_unknown_kind_of_channels_are_refused(per_action):
+    with pytest.raises(UserError, match='does "cut", for which there is no channel.*clip, grasp, dissect'):
+        per_action.encode(np.ones((1, 3, 2)), np.ones((1, 3)), None, ['cut'])
+    with pytest.raises(UserError, match='codec.channels is tool'):
+        type(per_action)((64, 48), (16, 12), channels='tool')

@@ -38,6 +38,17 @@ def edit(toy_data, tmp_path):
     return write
 
 
+def test_attributes_of_a_picture(edit):
+    def add(data):
+        data['images'][0] |= {'attributes': {'smoke': True, 'tags': ['blur']}, 'conditions': {'blood': 0.5},
+                              'license': 1}
+    frames = load_annotations(edit(add)).frames
+    assert frames[0].attributes == {'smoke': True, 'tags': ['blur'], 'conditions.blood': 0.5}
+    assert frames[1].attributes == {}
+    with pytest.raises(UserError, match=r'images\[0\].*"attributes" is not an object'):
+        load_annotations(edit(lambda data: data['images'][0].update(attributes=['smoke'])))
+
+
 def test_all_bad_records_are_named_at_once(edit):
     def spoil(data):
         data['annotations'][0]['image_id'] = 999

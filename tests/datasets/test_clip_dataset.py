@@ -32,6 +32,18 @@ def test_idle_frame_gives_a_zero_target_of_full_weight(plugin, toy_data):
     assert packed.gt_instance_labels.keypoint_weights.tolist() == [[1, 1]]
 
 
+def test_actions_of_the_tools_reach_the_target_and_nothing_else(plugin, toy_data):
+    codec = dict(CODEC, channels='action_landmark', actions=['clip', 'grasp'])
+    pipeline = [dict(step, encoder=codec) if step['type'] == 'GenerateTarget' else step for step in TRAIN]
+    pipeline = [step for step in pipeline if step['type'] not in ('RandomFlip', 'RandomBBoxTransform')]
+    dataset = build(toy_data, split='train', pipeline=pipeline)
+    assert [dataset.get_data_info(i)['tool_actions'] for i in (0, 1)] == [['grasp'], [None]]
+    packed = dataset[0]['data_samples']
+    assert (packed.gt_fields.heatmaps.flatten(1).max(1).values > 0.8).tolist() == [False, True, False, True]
+    assert packed.gt_instance_labels.keypoint_weights.shape == (1, 4)
+    assert 'grasp' not in str(packed.metainfo)
+
+
 def test_window_is_time_ordered_with_the_target_in_the_middle(plugin, toy_data):
     info = build(toy_data, split='val', num_frames=5, spacing=0.1).get_data_info(0)
     assert [path[-6:-4] for path in info['img_paths']] == ['10', '11', '12', '13', '14']
@@ -86,12 +98,14 @@ def test_empty_split_is_an_error(plugin, toy_data, tmp_path):
 
 def test_tools_fill_slots(plugin):
     from mmpose_surgical.datasets.annotations import Frame, Point, Tool, Video
-    from mmpose_surgical.datasets.clip_dataset import tools_to_slots
+    from mmpose_surgical.datasets.clip_dataset import _slot_rows, tools_to_slots
     tips = [Point('tip', f'tip{i}', i, i, 1) for i in (1, 2, 3)]
     tools = [Tool(1, 'grasper', 'grasp', True, [*tips, Point('anchor', 'anchor', 9, 9, 2)]),
              Tool(2, 'hook', None, False, tips[:1]), Tool(3, 'hook', 'dissect', True, tips[:1])]
-    keypoints, visible = tools_to_slots(Frame(1, 'x', 8, 8, Video(1, 'v'), 0, True, tools=tools))
+    frame = Frame(1, 'x', 8, 8, Video(1, 'v'), 0, True, tools=tools)
+    keypoints, visible = tools_to_slots(frame)
     assert visible.tolist() == [[1, 1, 0], [1, 0, 1], [1, 0, 0]]
+    assert [action for action, _ in _slot_rows(frame)] == ['grasp', 'grasp', 'dissect']  # of each row
     assert keypoints[0, :2, 0].tolist() == [1, 2] and keypoints[1, 2].tolist() == [9, 9]
 
 

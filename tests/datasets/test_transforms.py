@@ -35,7 +35,7 @@ def stores(plugin, tmp_path):
     return tmp_path, (x, y)
 
 
-def run(stores, image_id=7, flip=0.0, draw=None, with_prior=True):
+def run(stores, image_id=7, flip=0.0, draw=None, with_prior=True, jitter=0):
     """MMPose's geometry and then the prior, on a picture that shows the same blob."""
     from mmcv.transforms import Compose
     from mmengine.registry import init_default_scope
@@ -50,7 +50,7 @@ def run(stores, image_id=7, flip=0.0, draw=None, with_prior=True):
     steps += [dict(type='RandomBBoxTransform', **draw)] if draw else []
     steps += [dict(type='TopdownAffine', input_size=INPUT),
               dict(type='LoadMaskPrior', predictions=str(folder / 'coarse'),
-                   priors=str(folder / 'priors') if with_prior else None, heatmap_size=HEATMAP)]
+                   priors=str(folder / 'priors') if with_prior else None, heatmap_size=HEATMAP, jitter=jitter)]
     return Compose(steps)(results)
 
 
@@ -93,9 +93,9 @@ def test_failed_prior_reads_as_zero(stores):
     assert results['prior_mask'].max() == 0 and results['prior_valid'] == 0
 
 
-def test_miss_names_the_picture_and_the_tool(stores):
+def test_miss_names_the_picture_and_the_fix(stores):
     from mmpose_surgical.errors import UserError
-    with pytest.raises(UserError, match='99.*tools/train.py'):
+    with pytest.raises(UserError, match='99.*repeat the command'):
         run(stores, image_id=99)
 
 
@@ -112,6 +112,24 @@ def test_colour_jitter_leaves_the_global_random_state_alone(plugin):
     assert (out[0] == out[1]).all() and frames[0].max() == 90
 
 
+def test_jittered_priors_are_drawn_among_and_a_lacking_one_is_an_error(stores):
+    from mmpose_surgical.errors import UserError
+    from mmpose_surgical.priors.store import RecordStore
+    point = dict(points_xy=np.ones((1, 2), np.float32), labels=np.ones(1, np.int64))
+    with RecordStore(stores[0] / 'priors', dict(backend='test'), mode='a') as store:
+        for variant, level in ((0, -64), (1, 64)):
+            store.put(f'v{variant}', dict(point, logits=np.full((100, 160), level, np.int8)),
+                      dict(iou=1.0, object_score=1.0, valid=True))
+            store.link(f'7/{variant}' if variant else 7, f'v{variant}')
+    np.random.seed(0)
+    seen = {round(float(run(stores, jitter=1)['prior_mask'].max()), 2) for _ in range(12)}
+    assert seen == {0.02, 0.98}
+    with pytest.raises(UserError, match='image 7/2 is missing'):
+        for _ in range(12):
+            run(stores, jitter=2)
+    assert not run(stores, image_id=8, jitter=2)['prior_valid']  # no prompts, hence no jittered ones
+
+
 def test_without_a_prior_store_the_mask_is_zero_and_not_valid(stores):
     with_prior, without = run(stores), run(stores, with_prior=False)
     np.testing.assert_array_equal(without['coarse_heatmaps'], with_prior['coarse_heatmaps'])
@@ -119,6 +137,52 @@ def test_without_a_prior_store_the_mask_is_zero_and_not_valid(stores):
     assert not without['prior_mask'].any() and without['prior_valid'] == 0
 
 
+def tool_mask(stores, tools, flip=0.0, draw=None, masks=None):
+    from mmcv.transforms import Compose
+    from mmengine.registry import init_default_scope
+    init_default_scope('mmpose')
+    results = dict(img=np.zeros((200, 320, 3), np.uint8), img_shape=(200, 320), img_id=7, flip_indices=[0, 1, 2],
+                   bbox=np.array([[0, 0, 320, 200]], np.float32), acting_tools=tools,
+                   keypoints=np.array([[stores[1]] * 3], np.float32), keypoints_visible=np.ones((1, 3), np.float32))
+    steps = [dict(type='GetBBoxCenterScale', padding=1.0), dict(type='RandomFlip', prob=flip)]
+    steps += [dict(type='RandomBBoxTransform', **draw)] if draw else []
+    return Compose([*steps, dict(type='TopdownAffine', input_size=INPUT),
+                    dict(type='LoadToolMask', heatmap_size=HEATMAP, masks=masks and str(masks))])(results)
+
+
+def box(x, y, width, height):
+    from mmpose_surgical.datasets.annotations import Tool
+    corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+    return Tool(1, 'hook', 'dissect', True, [], [[float(v) for v in corners]])
+
+
+@pytest.mark.parametrize('flip', [0.0, 1.0])
+@pytest.mark.parametrize('seed', range(3))
+def test_tool_mask_follows_the_picture(stores, flip, seed):
+    """The mask of a tool and the prior of the same place lie on each other."""
+    np.random.seed(seed)
+    results = tool_mask(stores, [box(110, 62, 40, 36)], flip, DRAW)
+    keypoint = results['transformed_keypoints'][0, 0] / 4
+    assert results['tool_mask'].dtype == bool and results['tool_mask'].shape == HEATMAP[::-1]
+    np.testing.assert_allclose(centre_of_mass(results['tool_mask']), keypoint, atol=0.6)
+
+
+def test_tool_masks_are_joined_and_nothing_acting_is_empty(stores):
+    one, other = box(20, 20, 60, 40), box(200, 100, 60, 40)
+    parts = [tool_mask(stores, [tool])['tool_mask'] for tool in (one, other)]
+    np.testing.assert_array_equal(tool_mask(stores, [one, other])['tool_mask'], parts[0] | parts[1])
+    assert not tool_mask(stores, [])['tool_mask'].any() and parts[0].sum() == pytest.approx(60 * 40 / 25, rel=0.15)
+
+
+def test_a_tool_without_mask_takes_the_store_or_is_an_error(stores):
+    from dataclasses import replace
+
+    from mmpose_surgical.errors import UserError
+    bare = replace(box(0, 0, 1, 1), segmentation=None)
+    with pytest.raises(UserError, match='an acting tool has no mask .image 7'):
+        tool_mask(stores, [bare])
+    found = tool_mask(stores, [bare, box(0, 0, 50, 50)], masks=stores[0] / 'priors')['tool_mask']
+    np.testing.assert_array_equal(found, run(stores)['prior_mask'][0] > 0.5)
 def canonical(points, visible, size=(100, 60)):
     from mmpose_surgical.datasets.transforms import CanonicalTool
     points = np.array(points, np.float32)

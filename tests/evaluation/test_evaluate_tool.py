@@ -1,4 +1,5 @@
 """``tools/evaluate.py`` as a user calls it."""
+import importlib.util
 import json
 import subprocess
 import sys
@@ -15,6 +16,18 @@ POINTS = [{'image_id': 1, 'landmark': 'tip', 'x': 100, 'y': 100, 'score': 0.9},
 def call(*args, cwd=None):
     command = [sys.executable, str(TOOL), *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture
+def main(capsys):
+    """The same in this process: ``main(*args)`` gives the exit code and what was printed."""
+    spec = importlib.util.spec_from_file_location('evaluate_tool', TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+
+    def run(*args):
+        return (tool.main([str(arg) for arg in args]), *capsys.readouterr())
+    return run
 
 
 @pytest.fixture
@@ -63,10 +76,16 @@ def test_split(data_set, pred, tmp_path):
     (['--score-thr', 'nose=0.3'], 'no threshold'),
     (['--score-thr', 'nan'], 'no threshold'),
     (['--score-thr', 'tip=0.3,0.2'], 'no threshold'),
-    (['--score-thr', 'none.json'], 'not found')])
-def test_one_line_and_code_1(data_set, pred, args, message):
-    done = call('--gt', data_set, '--pred', pred, *args)
-    assert done.returncode == 1 and message in done.stderr and len(done.stderr.splitlines()) == 1
+    (['--score-thr', 'none.json'], 'not found'),
+    (['--score-thr-from', 'none.json'], 'not found'),
+    (['--score-thr-from', 'a.json', 'b.json'], '2 threshold files for 1 predictions'),
+    (['--by', 'fog'], 'no picture has the attribute fog'),
+    (['--compare', 'p.json', '--no-bootstrap'], 'stands on the bootstrap'),
+    (['--compare', 'p.json', '--score-thr-from', 'a.json'], 'a threshold of its own'),
+    (['--compare', 'none.json'], 'predictions file not found')])
+def test_one_line_and_code_1(data_set, pred, main, args, message):
+    code, _, error = main('--gt', data_set, '--pred', pred, *args)
+    assert code == 1 and message in error and len(error.splitlines()) == 1
 
 
 def test_predictions_of_unknown_images_are_named(data_set, pred):
@@ -79,3 +98,53 @@ def test_predictions_of_unknown_images_are_named(data_set, pred):
 def test_a_canvas_that_is_none(data_set, pred):
     done = call('--gt', data_set, '--pred', pred, '--canvas', '640by480')
     assert done.returncode == 2 and 'neither WIDTHxHEIGHT nor none' in done.stderr
+
+
+@pytest.fixture(scope='module')
+def cases(tmp_path_factory):
+    """Ten cases of four pictures, eight of them ``test``; predictions by name, two seeds of each method."""
+    folder = tmp_path_factory.mktemp('cases')
+    images = [dict(id=i, file_name=f'{i}.jpg', width=640, height=480, video_id=i // 4, frame_id=i,
+                   attributes=dict(smoke=bool(i % 2))) for i in range(40)]
+    (folder / 'annotations.json').write_text(json.dumps(dict(
+        videos=[dict(id=v, name=f'case{v}', source='X') for v in range(10)], images=images,
+        categories=[dict(id=1, name='hook', keypoints=['tip1', 'anchor'])],
+        annotations=[dict(id=i, image_id=i, category_id=1, keypoints=[100, 100, 2, 200, 200, 2],
+                          attributes=dict(action='cut')) for i in range(40)])))
+    (folder / 'splits.json').write_text(json.dumps(
+        dict(val=['case0', 'case1'], test=[f'case{v}' for v in range(2, 10)])))
+    for number, (name, share) in enumerate([('ours1', 8), ('ours2', 8), ('theirs1', 4), ('theirs2', 4)]):
+        points = [dict(image_id=i, landmark='tip', x=100 if (i * 7 + number * 3) % 10 < share else 150, y=100,
+                       score=.9 if (i * 7 + number * 3) % 10 < share else .4) for i in range(40)]
+        (folder / f'{name}.json').write_text(json.dumps(points))
+    return folder
+
+
+def test_seeds_a_comparison_and_a_threshold_of_validation(cases, main, monkeypatch):
+    monkeypatch.chdir(cases)
+    for name in ('ours1', 'theirs1'):
+        code, text, _ = main('--gt', '.', '--pred', f'{name}.json', '--split', 'val', '--score-thr', 'best', '--out',
+                             f'{name}_val.json')
+        assert code == 0 and 'it flatters' in text
+    code, text, error = main(
+        '--gt', '.', '--pred', 'ours1.json', 'ours2.json', '--split', 'test', '--score-thr-from', 'ours1_val.json',
+        '--compare', 'theirs1.json', 'theirs2.json', '--compare-score-thr-from', 'theirs1_val.json', '--by', 'smoke',
+        '--out', 'm.json')
+    assert code == 0, error
+    assert '2 seeds' in text and 'ours1.json, ours2.json less theirs1.json, theirs2.json' in text
+    assert max(map(len, text.splitlines())) <= 80
+    metrics = json.loads((cases / 'm.json').read_text())
+    tip = metrics['results']['overall']['tip']
+    assert tip['tp'] + tip['fn'] == 2 * 32 and tip['fp'] == 0
+    assert list(tip['ci95']) == ['recall', 'f1'] and list(metrics['by']) == ['smoke']
+    assert metrics['meta']['threshold_from'][0]['split'] == 'val' and metrics['meta']['seeds'] == 2
+    found = metrics['comparison']['f1']['overall']['tip']
+    assert found['difference'] == tip['f1'] - found['b'] > .1 and found['ci95'][0] > 0 and found['p'] < .05
+
+
+def test_a_threshold_of_the_reported_videos_is_refused(cases, main, monkeypatch):
+    monkeypatch.chdir(cases)
+    main('--gt', '.', '--pred', 'ours1.json', '--split', 'val', '--score-thr', 'best', '--out', 'val.json')
+    for split in ([], ['--split', 'val']):
+        code, _, error = main('--gt', '.', '--pred', 'ours1.json', '--score-thr-from', 'val.json', *split)
+        assert code == 1 and 'chosen on split val' in error

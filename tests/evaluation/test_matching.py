@@ -122,6 +122,29 @@ def brute_force(gt, pred, tolerance):
     return best[0], -best[1]
 
 
+def all_pairings(gt, pred):
+    """Every way to pair as many points as there are on the smaller side, as lists of distances."""
+    few, many = sorted((gt, pred), key=len)
+    return [[math.dist(p, q) for p, q in zip(few, chosen)] for chosen in itertools.permutations(many, len(few))]
+
+
+def test_all_small_cases():
+    """Every set of up to three points against every other, on five places whose distances are all different."""
+    places = [(0, 0), (1, 0), (3, 0.5), (7, 0), (7.3, 4)]
+    sets = [np.array(chosen, dtype=float).reshape(-1, 2) for n in range(4)
+            for chosen in itertools.combinations(places, n)]
+    for gt, pred in itertools.product(sets, sets):
+        pred = pred + [0.31, 0.17]
+        # The least sum of all pairings is unique up to rounding; the tolerance comes after.
+        least = min(all_pairings(gt, pred), key=sum)
+        for tolerance in (0.5, 2, 4.4):
+            count, total = brute_force(gt, pred, tolerance)
+            most = match_points(gt, pred, tolerance)
+            assert len(most.gt) == count and most.distance.sum() == pytest.approx(total)
+            kept = sorted(d for d in least if d <= tolerance)
+            assert sorted(match_points(gt, pred, tolerance, 'global').distance) == pytest.approx(kept)
+
+
 @settings(max_examples=150, deadline=None)
 @given(points, points, st.sampled_from([0, 1, 3, 5, 7.5]))
 def test_max_pairs_is_optimal(gt, pred, tolerance):

@@ -52,6 +52,13 @@ def test_what_is_not_known_is_not_claimed(metrics):
     assert 'prior: none' in printed(with_meta(metrics, prior=None))
 
 
+def test_oracle_prompts_and_in_sample_predictions_are_told(metrics):
+    prior = dict(backend='sam3', stand_in=False, points='ground_truth', label='oracle prompts')
+    text = ' '.join(printed(with_meta(metrics, prior=prior, coarse_for_training='in-sample')).split())
+    assert 'prior: sam3, oracle prompts' in text and 'coarse predictions in-sample in training' in text
+    assert 'in-sample' not in printed(with_meta(metrics, coarse_for_training='out-of-fold'))
+
+
 def test_metrics_file_has_null_and_never_nan(tmp_path, metrics):
     write_metrics(tmp_path / 'm.json', metrics)
     assert json.loads((tmp_path / 'm.json').read_text()) == metrics
@@ -59,3 +66,24 @@ def test_metrics_file_has_null_and_never_nan(tmp_path, metrics):
     with pytest.raises(ValueError):
         write_metrics(tmp_path / 'm.json', with_meta(metrics, lost=math.nan))
     assert json.loads((tmp_path / 'm.json').read_text()) == metrics
+
+
+def test_intervals_take_the_place_of_the_median_within_80_columns(metrics):
+    cell = metrics['results']['overall']['tip']
+    cell['ci95'] = {'f1': [.4, .6125]}
+    bootstrap = {'resamples': 10_000, 'videos': 40, 'seeds': 3, 'method': 'BCa over videos x seeds',
+                 'caution': 'few'}
+    many = metrics | {'results': {'ambiguous': {'anchor': cell | {'tp': 9999, 'fp': 9999, 'fn': 9999}},
+                                  'overall': metrics['results']['overall']}}
+    out = io.StringIO()
+    Console(file=out, width=80).print(metrics_table(with_meta(many, bootstrap=bootstrap)))
+    assert '40.0-61.3' in out.getvalue() and 'median' not in out.getvalue() and '…' not in out.getvalue()
+    assert '10,000 resamples of 40 videos x 3 seeds few' in ' '.join(out.getvalue().split())
+    assert 'no intervals: few' in printed(with_meta(metrics, bootstrap={'note': 'no intervals: few'}))
+
+
+def test_thresholds_of_seeds(metrics):
+    several = with_meta(metrics, seeds=2, threshold=[.1, .2], threshold_from=['command line', None])
+    assert '0.1 (from command line); 0.2 (from an unnamed source)' in printed(several)
+    same = with_meta(metrics, threshold=[None, None], threshold_from=[None, None])
+    assert printed(same).count('all points count') == 1

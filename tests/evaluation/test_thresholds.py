@@ -6,11 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmpose_surgical.datasets.annotations import Frame, Point, Tool, Video
+from mmpose_surgical.datasets.annotations import Frame, Point, Tool, Video, load_annotations
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.evaluator import evaluate
 from mmpose_surgical.evaluation.predictions import Predictions
-from mmpose_surgical.evaluation.thresholds import choose_thresholds, read_thresholds, write_thresholds
+from mmpose_surgical.evaluation.thresholds import (
+    choose_thresholds,
+    read_thresholds,
+    refuse_seen_videos,
+    write_thresholds,
+)
 
 
 def test_by_hand(frame, tool, table):
@@ -82,3 +87,42 @@ def test_damaged_file(tmp_path, content):
 def test_missing_file(tmp_path):
     with pytest.raises(UserError, match='not found'):
         read_thresholds(tmp_path / 'thr.json')
+
+
+VAL = {'split': 'val', 'data': {'name': 'd', 'sha256': 'ab'}}
+
+
+@pytest.mark.parametrize('meta, values, source', [
+    (dict(VAL, threshold={'tip': .3, 'anchor': None}, threshold_from='this data'), {'tip': .3, 'anchor': None}, VAL),
+    # Used on test, chosen on val.
+    (dict(split='test', data={}, threshold=.25, threshold_from=dict(VAL, file='t.json')),
+     {'tip': .25, 'anchor': .25}, VAL),
+    (dict(VAL, threshold={'tip': .3}, threshold_from='command line'), {'tip': .3}, {'split': None, 'data': None})])
+def test_thresholds_of_a_metrics_file(tmp_path, meta, values, source):
+    path = tmp_path / 'val_metrics.json'
+    path.write_text(json.dumps({'meta': meta, 'results': {}}))
+    assert read_thresholds(path) == (values, source)
+
+
+@pytest.mark.parametrize('threshold', [None, [.1, .2]])
+def test_a_metrics_file_without_one_threshold(tmp_path, threshold):
+    path = tmp_path / 'val_metrics.json'
+    path.write_text(json.dumps({'meta': {'threshold': threshold}, 'results': {}}))
+    with pytest.raises(UserError, match='not one threshold per landmark.*--score-thr best'):
+        read_thresholds(path)
+
+
+@pytest.mark.parametrize('chosen_on, reported, refused', [
+    ('val', 'val', True), ('val', 'test', False), (None, 'test', True), ('all', 'test', True)])
+def test_a_threshold_of_reported_videos_is_refused(data_set, chosen_on, reported, refused):
+    annotations = load_annotations(data_set)
+    frames = [f for f in annotations.frames if f.video.name == {'test': 'case1', 'val': 'case2'}[reported]]
+    meta = {'split': chosen_on, 'data': {'sha256': annotations.sha256}}
+    if refused:
+        with pytest.raises(UserError, match='t.json.*choose it on other videos'):
+            refuse_seen_videos('t.json', meta, annotations, frames)
+    else:
+        refuse_seen_videos('t.json', meta, annotations, frames)
+    # Another annotation file, or no record of one.
+    refuse_seen_videos('t.json', dict(meta, data={'sha256': 'other'}), annotations, frames)
+    refuse_seen_videos('t.json', {}, annotations, frames)

@@ -135,6 +135,37 @@ def test_mask_dropout_is_for_training_only(plugin):
                        head(feats, coarse, torch.zeros_like(mask), torch.ones(2))[0])
 
 
+def test_dropped_mask_stays_the_auxiliary_target(plugin):
+    head = make_head(plugin, mask_dropout=1.0)
+    head.train()
+    samples, feats = make_samples(), [torch.rand(2, 8, 12, 16)]
+    torch.nn.init.zeros_(head.aux_head.weight), torch.nn.init.zeros_(head.aux_head.bias)
+    wanted = 0.5 * torch.stack([sample.prior_fields.mask for sample in samples]).square().mean()
+    assert head.loss(feats, samples)['loss_mask'].item() == pytest.approx(wanted.item())
+
+
+def test_one_map_per_action_from_one_coarse_map_per_landmark(plugin):
+    from mmpose_surgical.errors import UserError
+    head = make_head(plugin, out_channels=6)
+    heatmaps, _ = head([torch.rand(1, 8, 12, 16)], torch.rand(1, 2, 12, 16), torch.rand(1, 1, 12, 16), torch.ones(1))
+    assert heatmaps.shape == (1, 6, 12, 16)
+    with pytest.raises(UserError, match='2 coarse heatmaps cannot be added to 6 refined ones'):
+        make_head(plugin, out_channels=6, residual=True)
+
+
+def test_frozen_stem_learns_nothing_and_the_head_does(plugin):
+    from mmpose.registry import MODELS
+    model = MODELS.build(dict(type='MaskPriorRefiner', backbone=STEM, neck=NECK, freeze_stem=True,
+                              head=dict(type='RefineHead', in_channels=8, decoder=CODEC)))
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.5)
+    model.loss(torch.randn(2, 3, 48, 64), make_samples())['loss_kpt'].backward()
+    optimizer.step()
+    changed = {name.split('.')[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {'head'}
+
+
 def test_residual_adds_the_coarse_maps(plugin):
     head = make_head(plugin, residual=True)
     head.eval()

@@ -7,10 +7,14 @@ import pytest
 from pipeline_runs import evaluate
 from toy_data import write_toy_data
 
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import read_predictions
 from mmpose_surgical.files import file_digest
 from mmpose_surgical.pipeline import testing
+from mmpose_surgical.priors.store import RecordStore
+from mmpose_surgical.visualization.report.runs import HEATMAPS
 
 NAME = 'demo_refine_prior_aux'
 
@@ -30,6 +34,20 @@ def test_own_test_split_gives_the_metrics_of_training(refined, tmp_path):
     assert tested['results'] == trained['results']
     for key in ('threshold', 'threshold_from', 'checkpoint', 'prior', 'data', 'split'):
         assert tested['meta'][key] == trained['meta'][key]
+
+
+def test_heatmaps_are_stored_for_the_report(refined, toy_data, tmp_path):
+    folder = tmp_path / 'out'
+    RecordStore(folder / HEATMAPS, dict(coarse='of an earlier call'), mode='a').close()
+    assert evaluate(*parts(refined), folder, heatmaps=True) == 0
+    frames = frames_of_split(load_annotations(toy_data), 'test')
+    store = RecordStore(folder / HEATMAPS)
+    assert not store.missing(frame.image_id for frame in frames) and len(store) == len(frames)
+    heatmaps = store.get(frames[0].image_id)[0]['heatmaps']
+    assert heatmaps.shape == (2, 12, 16)
+    # They are the refiner's own, not the coarse ones that it read.
+    coarse = RecordStore(refined / 'demo_coarse' / 'predictions').get(frames[0].image_id)[0]['heatmaps']
+    assert not (heatmaps == coarse).all()
 
 
 def test_the_folder_of_a_training_is_refused(refined):
@@ -119,7 +137,7 @@ def test_config_of_a_refiner_with_a_coarse_checkpoint(refined, tmp_path):
 
 @pytest.mark.parametrize('options, variable, expected', [
     ({}, '', dict(checkpoint='/training/sam3.pt', dtype='bfloat16', device='')),
-    ({}, '/here/sam3.pt', dict(checkpoint='', dtype='bfloat16', device='')),  # the environment is asked later on
+    ({}, '/here/sam3.pt', dict(checkpoint='/here/sam3.pt', dtype='bfloat16', device='')),
     ({'prior.checkpoint': '/mine.pt', 'prior.dtype': 'float32', 'prior.device': 'cpu'}, '/here/sam3.pt',
      dict(checkpoint='/mine.pt', dtype='float32', device='cpu')),
 ])
@@ -131,6 +149,10 @@ def test_what_a_machine_names_goes_before_what_the_training_machine_had(monkeypa
     cfg = Config(dict(prior=dict(backend='auto', checkpoint='')))
     cfg.merge_from_dict(options)
     assert testing.trained_prior(cfg, options, Path('refine/epoch_2.pth')) == dict(expected, backend='sam3')
+    # The config that training left names what there was on that machine.
+    dumped = Config(dict(prior=trained))
+    dumped.merge_from_dict(options)
+    assert testing.trained_prior(dumped, options, Path('refine/epoch_2.pth'))['checkpoint'] == expected['checkpoint']
 
 
 def test_priors_of_other_weights_are_told(refined, tmp_path, capsys):

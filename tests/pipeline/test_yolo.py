@@ -49,7 +49,7 @@ def test_whole_run_and_test_in_original_pixels(plugin, fake, toy_data, tmp_path,
     assert trained(tmp_path)['model'] == 'yolov8m-pose.yaml'
 
     assert train(CONFIG, toy_data, tmp_path, DOUBLE) == 0
-    assert 'yolov8 + pose  done' in capsys.readouterr().out
+    assert 'yolov8 pose  done' in capsys.readouterr().out
     assert evaluate(folder / f'{NAME}.py', folder / 'epoch_2.pt', tmp_path / 'again', f'data_root={toy_data}') == 0
     assert json.loads((tmp_path / 'again/metrics.json').read_text())['results'] == metrics['results']
     with pytest.raises(UserError, match='made from something else: model.train.degrees: 30.0 -> 5'):
@@ -62,7 +62,7 @@ def test_a_training_that_died_goes_on(plugin, fake, toy_data, tmp_path, monkeypa
     with pytest.raises(UserError, match=r'ended with code 1: out of memory \(.*ultralytics.log\).*goes on'):
         train(CONFIG, toy_data, tmp_path, DOUBLE)
     assert train(CONFIG, toy_data, tmp_path, DOUBLE) == 0
-    assert 'yolov8 + pose  resumes' in capsys.readouterr().out and trained(tmp_path)['resumed'] == resumed
+    assert 'yolov8 pose  resumes' in capsys.readouterr().out and trained(tmp_path)['resumed'] == resumed
 
 
 def test_what_is_missing_is_told_before_anything_is_made(plugin, toy_data, tmp_path, monkeypatch):

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmpose_surgical.priors.prompts import jittered_prompts, prompts_from_points, round_prompts, straddles
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.priors.prompts import (
+    PromptRule,
+    jittered_prompts,
+    prior_name,
+    prompts_from_points,
+    round_prompts,
+    straddles,
+)
 
 SIZE = (640, 480)
 POINTS = np.array([[100.3, 50.06], [120.0, 60.0], [200.0, 90.0]])
@@ -88,3 +96,70 @@ def test_jitter_has_the_spread_that_was_asked_for() -> None:
     point = np.array([[1000., 500.]])
     moved = np.concatenate([jittered_prompts(point, (1280, 960), i, 4, 4.) for i in range(500)]) - point
     assert moved.std() == pytest.approx(8, rel=0.05) and abs(moved.mean()) < 0.5  # 4 px of 640 are 8 of 1280
+
+
+class Coarse:
+    """A store of coarse predictions with one picture."""
+
+    def get(self, image_id: int) -> tuple[dict, dict]:
+        return dict(keypoints=POINTS, scores=np.array([0.9, 0.2, 0.7])), {}
+
+
+@pytest.fixture
+def acting():
+    """A picture in which the first of two tools acts: coarse points lie elsewhere than its own."""
+    from mmpose_surgical.datasets.annotations import Frame, Point, Tool, Video
+    points = [Point('tip', 'tip1', 10.1, 20, 2), Point('tip', 'tip2', 30, 20, 1), Point('anchor', 'anchor', 700, 40, 2)]
+    tools = [Tool(1, 'grasper', 'grasp', True, points), Tool(2, 'hook', None, False, points[:1])]
+    return Frame(1, 'x', *SIZE, Video(1, 'v'), 0, True, tools=tools)
+
+
+@pytest.mark.parametrize(('rule', 'expected'), [
+    (PromptRule(), [[100.25, 50], [200, 90]]),
+    (PromptRule('tip'), [[100.25, 50]]),
+    (PromptRule('anchor'), [[200, 90]]),
+    (PromptRule('both', 'ground_truth'), [[10.125, 20], [30, 20], [639, 40]]),
+    (PromptRule('anchor', 'ground_truth'), [[639, 40]]),
+])
+def test_rule_of_prompts(acting, rule: PromptRule, expected: list) -> None:
+    points, labels = rule.of_frame(acting, Coarse(), {'tip': 0.5, 'anchor': 0.5})
+    np.testing.assert_array_equal(points, expected)
+    assert labels.tolist() == [1] * len(expected)
+
+
+def test_missing_tip_is_not_replaced_by_the_anchor(acting) -> None:
+    assert len(PromptRule('tip').of_frame(acting, Coarse(), {'tip': 0.95, 'anchor': 0.5})[0]) == 0
+
+
+def test_oracle_has_no_prompt_where_nothing_acts(acting) -> None:
+    for tool in acting.tools:
+        tool.active = False
+    assert PromptRule(points='ground_truth').of_frame(acting, Coarse(), {})[0].shape == (0, 2)
+
+
+@pytest.mark.parametrize(('prior', 'content', 'name'), [
+    (dict(), {}, 'sam3'),
+    (dict(prompts='both', points='coarse'), {}, 'sam3'),
+    (dict(prompts='tip'), dict(prompts='tip'), 'sam3, tip prompts only'),
+    (dict(points='ground_truth'), dict(points='ground_truth'), 'sam3, oracle prompts'),
+])
+def test_rule_is_content_and_label_only_where_it_is_not_the_papers(prior: dict, content: dict, name: str) -> None:
+    assert PromptRule.of(prior).content == content and prior_name(dict(prior, backend='sam3')) == name
+
+
+@pytest.mark.parametrize(('prior', 'message'), [
+    (dict(prompts='shaft'), 'prior.prompts is shaft.*both, tip, anchor'),
+    (dict(points='gt'), 'prior.points is gt.*coarse, ground_truth')])
+def test_unknown_rule_is_refused(prior: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        PromptRule.of(prior)
+
+
+def test_live_prior_keeps_to_the_rule(plugin) -> None:
+    from mmpose_surgical.apis.mask_prior import LiveMaskPrior
+    picture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    live = LiveMaskPrior(dict(backend='grabcut', prompts='anchor'), dict(tip=0.5, anchor=0.5))
+    made = live(picture, np.array([[10., 10.], [0, 0], [40., 20.]]), np.array([0.9, 0, 0.9]))
+    np.testing.assert_array_equal(made.points_xy, [[40, 20]])
+    with pytest.raises(UserError, match='no ground-truth points for oracle prompts'):
+        LiveMaskPrior(dict(backend='grabcut', points='ground_truth'), {})

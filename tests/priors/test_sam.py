@@ -158,6 +158,12 @@ def test_stored_equals_live_and_a_second_pass_calls_no_model(backend, tmp_path: 
         assert make_priors(jobs, again, store).done == 3
 
 
+def test_logits_that_are_not_finite_name_the_backend(backend, monkeypatch) -> None:
+    monkeypatch.setattr(backend, 'segment_batch', lambda *args: [(np.full((4, 4), np.nan), 0.5, 0.)])
+    with pytest.raises(UserError, match=f'{backend.name} gave mask logits that are not finite'):
+        backend.predict(None, POINTS, TWO)
+
+
 def test_autocast_is_scoped_and_bfloat16_is_close(backend) -> None:
     half = build_backend(dict(backend=backend.name, checkpoint=str(backend.weights.path), dtype='bfloat16'))
     assert half.fingerprint != backend.fingerprint
@@ -216,6 +222,11 @@ def test_a_whole_release_folder_gives_its_tracker(plugin, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize('option, message', [(dict(dtype='float16'), 'prior.dtype'),
                                              (dict(batch_size=0), 'prior.batch_size'),
+                                             (dict(batch_size=2.5), 'prior.batch_size is 2.5. Fix: give a whole'),
+                                             (dict(batch_size=True), 'prior.batch_size is True'),
+                                             (dict(long_side='x'), 'prior.long_side'),
+                                             (dict(max_share='a'), 'prior.max_share .*a number'),
+                                             (dict(device=0), 'prior.device is 0. Fix: give a text'),
                                              (dict(device='gpu'), 'prior.device=gpu cannot be used.*or cpu')])
 def test_options_are_checked(plugin, folders, option: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
@@ -231,6 +242,8 @@ def test_without_transformers_the_error_says_what_to_install(plugin, folders, mo
 
 def test_live_refuses_other_kinds_of_pictures(plugin, folders) -> None:
     from mmpose_surgical.apis.mask_prior import LiveMaskPrior
+    with pytest.raises(UserError, match='no prompt threshold for anchor'):
+        LiveMaskPrior(dict(backend='sam2', checkpoint=str(folders['sam2'])), dict(tip=0.5))
     live = LiveMaskPrior(dict(backend='sam2', checkpoint=str(folders['sam2'])), dict(tip=0.5, anchor=0.5))
     for picture in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.uint16)):
         with pytest.raises(UserError, match='not uint8'):

@@ -152,3 +152,26 @@ def test_prior_of_a_real_record_does_not_depend_on_who_acts(toy_data: Path) -> N
         tool.active, tool.action = not tool.active, None if tool.active else 'grasp'
     frame.tools.reverse()
     assert_same(before, prior())
+
+
+@pytest.mark.parametrize('failure, expected', [
+    ('wrong', lambda own, other, far: other), ('merged', lambda own, other, far: own | other),
+    ('shaft', lambda own, other, far: own & far)])
+def test_failures_of_the_bench(plugin, failure, expected) -> None:
+    """Two bars, prompted at the left end of the upper one."""
+    own, other = np.zeros((48, 64), bool), np.zeros((48, 64), bool)
+    own[8:16, 4:60] = True
+    other[32:40, 4:60] = True
+    far = np.arange(64)[None] > 31
+    options = dict(missing_rate=0., leak_rate=0., empty_rate=0., boundary=(0., 0.), long_side=64, max_share=0.9)
+    points = np.array([[5., 12.]], np.float32)
+    frame = PriorFrame(np.zeros((48, 64, 3), np.uint8), 1, lambda: [other, own])
+    clean, failed = (SimulatedPrior(**options, **rates).prior(frame, points, np.ones(1, np.int64)).mask()
+                     for rates in ({}, {f'{failure}_rate': 1.}))
+    np.testing.assert_array_equal(clean, own)
+    wanted = expected(own, other, far)
+    assert (failed & wanted).sum() / (failed | wanted).sum() > 0.95
+    alone = PriorFrame(np.zeros((48, 64, 3), np.uint8), 1, lambda: [own])
+    if failure != 'shaft':  # no other instance to take
+        found = SimulatedPrior(**options, **{f'{failure}_rate': 1.}).prior(alone, points, np.ones(1, np.int64))
+        np.testing.assert_array_equal(found.mask(), own)

@@ -125,7 +125,7 @@ def test_a_flipped_byte_anywhere_costs_its_record_only(tmp_path: Path) -> None:
         damaged = RecordStore(tmp_path)
         assert damaged.missing(range(3)) == [1]
         assert damaged.damaged == 1
-        with pytest.raises(UserError, match='image 1 is missing.*tools/make_priors.py'):
+        with pytest.raises(UserError, match='image 1 is missing.*repeat the command'):
             damaged.get(1)
     with RecordStore(tmp_path, PRINT, 'a') as store:   # making it again mends the store
         store.put('key1', {'x': np.full(4, 1, np.int16)}, {})

@@ -40,6 +40,7 @@ def test_twenty_kills_lose_nothing(tmp_path: Path) -> None:
         writers[rank] = start(rank)
     assert all(RecordStore(folder).missing(range(rank, ITEMS, WRITERS)) for rank in range(WRITERS))
     assert [writer.wait() for writer in writers] == [0] * WRITERS
+    assert RecordStore(folder).damaged > 0  # kills did meet records in the making
 
     backend = noise_priors.Noise(pause=0)
     with RecordStore(tmp_path / 'whole', dict(backend=backend.fingerprint), 'a') as whole:

@@ -41,6 +41,12 @@ def test_the_config_goes_before_the_environment(tmp_path: Path, monkeypatch: pyt
     assert (found.kind, found.path) == ('meta', meta)
 
 
+def test_a_folder_with_the_file_of_meta(tmp_path: Path) -> None:
+    (tmp_path / 'sam3.pt').write_bytes(b'weights')
+    found = find_weights('sam3', str(tmp_path))
+    assert (found.kind, found.path) == ('meta', tmp_path / 'sam3.pt')
+
+
 @pytest.mark.parametrize('make, backend, message', [
     (lambda p: p / 'gone', 'sam3', 'SAM 3 weights not found.*correct prior.checkpoint; or accept the licence'),
     (lambda p: p, 'sam3', 'lacks config.json or a .safetensors file'),

@@ -2,8 +2,9 @@
 # them into the places below (see mmpose_surgical/pipeline/config.py), so that --cfg-options reaches all of them.
 data_root = '{{$SURGICAL_DATA:data/synthetic}}'
 synthetic = dict(root='data/synthetic', spec='default', seed=0)  # made on first use where data_root points to it
-clip = dict(num_frames=5, spacing=0.12, window='centred')  # spacing in seconds
+clip = dict(num_frames=5, spacing=0.12, window='centred')  # spacing in seconds; or window='causal'
 box = 'picture'  # or a file of detections; 'oracle' gives the acting tool away (mmpose_surgical/datasets/boxes.py)
+# One map per landmark; channels='action_landmark' makes one per action and landmark.
 codec = dict(type='LandmarkHeatmap', input_size=(512, 288), heatmap_size=(128, 72), sigma=2)
 
 geometry = [
@@ -20,6 +21,8 @@ coarse_train_pipeline = [
 coarse_test_pipeline = [
     dict(type='LoadClip'), geometry[0], dict(type='TopdownAffine'), dict(type='PackClipInputs')
 ]
+# The same with the acting tool's mask in the target.
+direct_train_pipeline = [*coarse_train_pipeline[:-2], dict(type='LoadToolMask'), *coarse_train_pipeline[-2:]]
 # The same with coarse heatmaps and mask prior from the store, warped like the picture.
 refine_train_pipeline = [
     dict(type='LoadClip'), *geometry, dict(type='TopdownAffine'), colour, dict(type='LoadMaskPrior'),

@@ -11,6 +11,6 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=200, by_epoch=False),
-    dict(type='CosineAnnealingLR', T_max=60, eta_min=1e-6, begin=0, end=60, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),  # over all epochs
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=16)

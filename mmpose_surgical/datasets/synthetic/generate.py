@@ -19,6 +19,7 @@ from mmpose_surgical.datasets.synthetic.degrade import degrade, smoke_field
 from mmpose_surgical.datasets.synthetic.render import Rendered, render_frame
 from mmpose_surgical.datasets.synthetic.scene import (
     ACTIONS,
+    RESTING,
     SIZE,
     TOOL_OF_ACTION,
     ClipScene,
@@ -57,7 +58,8 @@ class SyntheticSpec:
             chosen on it.
         test_share: Share of the videos for testing.
         folds: Folds of the training videos.
-        ambiguity: Probability that all tools of a clip look alike, so that only motion tells which one acts.
+        ambiguity: Probability that all tools of a clip look alike, so that only motion tells which one acts; else
+            looks alone tell.
         idle_share: Share of clips in which no tool acts.
         balance: 0 draws actions as in Table 1, 1 equally often, in between mixes.
         clip_frames: Least and most frames of a clip.
@@ -84,11 +86,16 @@ class SyntheticSpec:
         return dataclasses.replace(self, seed=seed)
 
 
+_BENCH = SyntheticSpec(videos=90, clips_per_video=12, val_share=0.15, test_share=0.5, folds=2, balance=0.6,
+                       clip_frames=(5, 6), annotated_per_clip=2)
 SPECS = dict(
     demo=SyntheticSpec(videos=30, clips_per_video=22, val_share=0.2, test_share=0.2, folds=2, balance=0.6,
                        clip_frames=(4, 5), annotated_per_clip=2),
-    default=SyntheticSpec())
-"""``demo`` trains on two cores in minutes; ``default`` has a tenth of the clips of Table 1."""
+    default=SyntheticSpec(),
+    bench=_BENCH,
+    bench_looks=dataclasses.replace(_BENCH, ambiguity=0.0))
+"""``demo`` trains on two cores in minutes; ``default`` has a tenth of the clips of Table 1; ``bench`` has many test
+videos, and ``bench_looks`` is the same where a single picture tells which tool acts."""
 
 
 class Completeness(Enum):
@@ -270,7 +277,8 @@ def _join_closed_jaws(landmarks: dict[str, tuple[float, float, int]]) -> dict[st
 
 def _merge(out: Path, spec: SyntheticSpec, names: list[str]) -> None:
     """Put the parts together; ``annotations.json`` appears last and whole."""
-    categories = {kind: number for number, kind in enumerate(TOOL_OF_ACTION.values(), 1)}
+    kinds = [*TOOL_OF_ACTION.values(), *([RESTING] if spec.ambiguity < 1 else [])]
+    categories = {kind: number for number, kind in enumerate(kinds, 1)}
     data: dict[str, Any] = dict(
         info=dict(description='Synthetic surgical scenes; not real, and no substitute for real data', synthetic=True,
                   version=VERSION, generator=dict(dataclasses.asdict(spec), fingerprint=spec.fingerprint())),

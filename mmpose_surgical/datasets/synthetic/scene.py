@@ -14,6 +14,8 @@ FOCAL = 560.0
 TISSUE_DEPTH = 10.0
 ACTIONS = ('grasp', 'dissect', 'clip')
 TOOL_OF_ACTION = dict(grasp='grasper', dissect='hook', clip='clip_applier')
+RESTING = 'suction'
+"""The kind that never acts: where tools do not look alike, it is all but the acting one."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class ToolTrack:
     """One tool over a clip.
 
     Args:
-        kind: ``grasper``, ``hook`` or ``clip_applier``.
+        kind: ``grasper``, ``hook``, ``clip_applier`` or ``suction``.
         trocar: Where the shaft enters, (3,).
         target: Where the middle of its working end rests, (3,).
         roll: Rotation of the working end about the shaft in radians.
@@ -78,6 +80,8 @@ class ToolTrack:
         if self.kind == 'clip_applier':
             return _jaws(self.trocar, centre - 0.12 * self.strength * wave * axis, axis, up,
                          opening=0.27 + 0.23 * self.strength * wave, length=1.7, radius=0.13, curve=-0.13)
+        if self.kind == RESTING:
+            return _tube(self.trocar, centre, axis)
         stroke = self.strength * (0.42 * wave * side - 0.28 * np.cos(phase) * axis)
         return _hook(self.trocar, centre + stroke, axis, up)
 
@@ -123,6 +127,13 @@ def _hook(trocar: np.ndarray, centre: np.ndarray, axis: np.ndarray, up: np.ndarr
                      Part(sleeve - 0.65 * axis, sleeve, 0.25, 0.19, 'tip_sleeve'),
                      Part(sleeve, elbow, 0.09, 0.09, 'metal'), Part(elbow, tip, 0.09, 0.08, 'metal')],
                     dict(tip1=tip, anchor=sleeve))
+
+
+def _tube(trocar: np.ndarray, centre: np.ndarray, axis: np.ndarray) -> ToolPose:
+    """A shaft and a blunt tube; the anchor is where the tube leaves the shaft."""
+    neck, end = centre - 0.7 * axis, centre + 0.7 * axis
+    return ToolPose([Part(trocar, neck, 0.28, 0.28, 'shaft'), Part(neck, end, 0.20, 0.20, 'tip_sleeve')],
+                    dict(tip1=end, anchor=neck))
 
 
 @dataclass(frozen=True)
@@ -207,18 +218,17 @@ def sample_clip(rng: np.random.Generator, look: VideoLook, action: str | None, f
     """Draw a clip of ``length`` frames (least, most). ``action=None`` is an idle clip, in which no tool acts.
 
     With probability ``ambiguity`` the tools share type and looks and are drawn from one distribution, so that only
-    motion tells which one acts; else the others are of another type.
+    motion tells which one acts; else whatever does not act is of a kind that never does, so that looks alone tell.
     """
     frames = int(rng.integers(length[0], length[1] + 1))
     kind = TOOL_OF_ACTION[action or ACTIONS[int(rng.choice(3, p=[0.45, 0.4, 0.15]))]]
     count = int(rng.choice([1, 2, 3], p=[0.2, 0.55, 0.25]))
     same = rng.random() < ambiguity
-    others = [k for k in TOOL_OF_ACTION.values() if k != kind]
     places = _sample_places(rng, look, count)
     # Which tool acts is drawn after the places: the first place lies more centrally than those that keep away from it.
     chief = int(rng.integers(len(places)))
     common_look = int(rng.integers(3))
-    tools = [_sample_tool(rng, kind if same or i == chief else str(rng.choice(others)), place, angle,
+    tools = [_sample_tool(rng, kind if same or (i == chief and action) else RESTING, place, angle,
                           common_look if same else int(rng.integers(3))) for i, (place, angle) in enumerate(places)]
     tools[chief].acting = action is not None
     camera = np.array([rng.uniform(0, 4, 2), rng.uniform(0.2, 0.8, 2), rng.uniform(0, 2 * np.pi, 2),

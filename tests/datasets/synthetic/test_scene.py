@@ -6,6 +6,7 @@ from scipy.stats import ks_2samp
 from mmpose_surgical.datasets.synthetic.render import render_frame
 from mmpose_surgical.datasets.synthetic.scene import (
     ACTIONS,
+    RESTING,
     SIZE,
     TISSUE_DEPTH,
     ClipScene,
@@ -59,11 +60,23 @@ def test_motion_tells_which_tool_acts(clips):
     assert total > 200 and right / total > 0.95
 
 
-def test_no_ambiguity_means_other_types():
+def test_without_ambiguity_looks_alone_tell_who_acts():
     rng = np.random.default_rng(2)
-    for _ in range(50):
-        scene = sample_clip(rng, sample_look(rng), 'grasp', 10.0, 0.0)
+    for action in ('grasp', None) * 25:
+        scene = sample_clip(rng, sample_look(rng), action, 10.0, 0.0)
         assert [tool.kind == 'grasper' for tool in scene.tools] == [tool.acting for tool in scene.tools]
+        assert all(tool.kind == RESTING for tool in scene.tools if not tool.acting)
+
+
+def test_a_resting_tube_is_drawn_where_its_points_are():
+    rng = np.random.default_rng(4)
+    look = sample_look(rng)
+    tool = next(t for t in sample_clip(rng, look, None, 10.0, 0.0).tools)
+    scene, tissue = flat_scene([tool])
+    drawn = render_frame(scene, look, tissue, 0)
+    for name, (x, y, v) in drawn.landmarks[0].items():
+        assert v == 2, name
+        assert (drawn.owner[int(y) - 4:int(y) + 5, int(x) - 4:int(x) + 5] == 0).any()
 
 
 def test_projection_by_hand():

@@ -1,0 +1,3 @@
+_base_ = ['bench_refine.py']
+
+model = dict(head=dict(use_prior=True))

@@ -1,0 +1,5 @@
+_base_ = ['../demo/demo_rtmpose.py']
+
+data_root = 'data/bench'
+synthetic = dict(root='data/bench', spec='bench')
+train_cfg = dict(max_epochs=12)

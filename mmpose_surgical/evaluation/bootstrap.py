@@ -1,0 +1,186 @@
+"""Uncertainty that respects the videos: cluster bootstrap, permutation and equivalence. NumPy and SciPy only.
+
+Frames of a video are alike, so the video is the unit that is drawn. Everything here works on tables of counts
+(S, V, ...) per training seed and video, and on a statistic of their sums: a resample is a vector of weights, and all
+resamples of all measures are one matrix product. ``scipy.stats.bootstrap`` has neither a second, crossed level of
+resampling (seeds x videos) nor shared resamples for many measures, and gives up where one resample is 0/0.
+
+Videos and seeds are drawn independently of each other, with replacement (Owen 2007, the pigeonhole bootstrap).
+Intervals are BCa (Efron 1987), the acceleration from leaving out one video, and one seed, at a time.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+RESAMPLES = 10_000
+MIN_VIDEOS = 5
+"""An interval from fewer videos would be nonsense, and none is given."""
+FEW_VIDEOS = 20
+"""95 % intervals of a difference held the truth in 94 % of simulated worlds of 40 videos, in 87 to 91 % of 6 to 20."""
+
+Statistic = Callable[..., np.ndarray]
+"""Sums (n, ...) of one or several count tables to measures, M numbers (n, ...); NaN where one is undefined."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Bootstrap distribution of M measures."""
+
+    estimate: np.ndarray
+    """(M,) the measures of the data."""
+    draws: np.ndarray
+    """(R, M) the measures of the resamples, each column sorted; NaN last."""
+    acceleration: np.ndarray
+    """(M,) of BCa."""
+    videos: np.ndarray
+    """(M,) number of videos in which the measure is defined by itself."""
+
+    @cached_property
+    def usable(self) -> np.ndarray:
+        """(M,) bool: defined in enough videos, and not the same in all resamples, from which nothing can be told."""
+        last = self.draws[np.maximum(self._defined - 1, 0), np.arange(len(self.estimate))]
+        with np.errstate(invalid='ignore'):
+            spread = last - self.draws[0] > 1e-12
+        return (self.videos >= MIN_VIDEOS) & spread & np.isfinite(self.estimate + self.acceleration + self._bias)
+
+    def interval(self, confidence: float = 0.95) -> np.ndarray:
+        """(M, 2) BCa limits, NaN where none can be given."""
+        z = self._bias[:, None] + ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
+        with np.errstate(invalid='ignore', divide='ignore'):
+            level = ndtr(self._bias[:, None] + z / (1 - self.acceleration[:, None] * z))
+        limits = np.full(level.shape, np.nan)
+        for m in np.flatnonzero(self.usable):
+            limits[m] = np.quantile(self.draws[:self._defined[m], m], level[m])
+        return limits
+
+    def level(self, value: float) -> np.ndarray:
+        """(M,) one-sided p of "the measure is ``value`` or less": the level at which the lower BCa limit is ``value``.
+
+        With R resamples nothing below 1 / (R + 1) is claimed. NaN where no interval can be given.
+        """
+        below = self._share_below(value)
+        least = 1 / (self._defined + 1)
+        with np.errstate(invalid='ignore', divide='ignore'):
+            w = ndtri(below) - self._bias
+            level = ndtr(w / (1 + self.acceleration * w) - self._bias)
+        # Beyond all resamples the formula is infinity over infinity.
+        level = np.where(below == 0, 0, np.where(below == 1, 1, level))
+        return np.where(self.usable, np.clip(level, least, 1 - least), np.nan)
+
+    def p_value(self) -> np.ndarray:
+        """(M,) two-sided p of "the measure is 0": 1 minus the confidence of the interval that just reaches 0."""
+        level = self.level(0.0)
+        return np.minimum(2 * np.minimum(level, 1 - level), 1)
+
+    def p_equivalence(self, margin: float) -> np.ndarray:
+        """(M,) p of two one-sided tests (TOST) of "the measure lies at least ``margin`` away from 0".
+
+        Below 0.05 the measure is equivalent to 0 within the margin; its 90 % interval then lies inside.
+        """
+        return np.maximum(self.level(-margin), 1 - self.level(margin))
+
+    @cached_property
+    def _defined(self) -> np.ndarray:
+        """(M,) number of resamples in which the measure is defined."""
+        return np.isfinite(self.draws).sum(axis=0)
+
+    @cached_property
+    def _bias(self) -> np.ndarray:
+        """(M,) the bias correction of BCa, in standard normal deviates."""
+        with np.errstate(divide='ignore'):
+            return ndtri(self._share_below(self.estimate))
+
+    def _share_below(self, value: np.ndarray | float) -> np.ndarray:
+        """(M,) share of the defined resamples below a value; equal ones count half."""
+        with np.errstate(invalid='ignore', divide='ignore'):
+            # A resample of the very same videos differs from the estimate by rounding only.
+            below, upto = (np.sum(self.draws < value + shift, axis=0) for shift in (-1e-12, 1e-12))
+            return (below + upto) / (2 * self._defined)
+
+
+def cluster_bootstrap(tables: Sequence[np.ndarray], statistic: Statistic, *, resamples: int = RESAMPLES,
+                      seed: int = 0) -> Distribution:
+    """Bootstrap a statistic of count tables over seeds x videos.
+
+    Args:
+        tables: one (S, V, ...) table per method; V is the same for all and the videos are drawn for all together, which
+            pairs the methods; S may differ, seeds are drawn for each by itself. One seed is left as it is.
+        statistic: takes the sums of each table, means over its seeds; its measures are laid out flat in the result.
+        resamples: number R of resamples.
+        seed: of the random numbers.
+    """
+    rng = np.random.default_rng(seed)
+    videos = tables[0].shape[1]
+    drawn = rng.multinomial(videos, np.full(videos, 1 / videos), size=resamples).astype(float)
+    sums = []
+    for table in tables:
+        seeds = len(table)
+        # One seed is drawn in every resample.
+        weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+        sums.append(sum(np.einsum('r,r...->r...', weights[:, s], np.tensordot(drawn, table[s], 1))
+                        for s in range(seeds)))
+    by_video = [table.mean(axis=0) for table in tables]
+    totals = [counts.sum(axis=0) for counts in by_video]
+    # Leaving out a video from all tables, and a seed from each table that has several.
+    left_out = [[total - counts for total, counts in zip(totals, by_video)]]
+    for number, table in enumerate(tables):
+        if len(table) > 1:
+            per_seed = table.sum(axis=1)
+            others = (per_seed.sum(axis=0) - per_seed) / (len(table) - 1)
+            left_out.append([others if k == number else np.broadcast_to(total, (len(table), *total.shape))
+                             for k, total in enumerate(totals)])
+    return Distribution(_flat(statistic, [total[None] for total in totals])[0],
+                        np.sort(_flat(statistic, sums), axis=0),
+                        _acceleration([_flat(statistic, part) for part in left_out]),
+                        np.isfinite(_flat(statistic, by_video)).sum(axis=0))
+
+
+def _flat(statistic: Statistic, sums: Sequence[np.ndarray]) -> np.ndarray:
+    """(n, M) measures."""
+    return statistic(*sums).reshape(len(sums[0]), -1)
+
+
+def _acceleration(left_out: Sequence[np.ndarray]) -> np.ndarray:
+    """(M,) acceleration of BCa from the (n, M) measures with one unit left out, one array per kind of unit."""
+    cubes = squares = 0.0
+    for values in left_out:
+        n = len(values)
+        influence = (n - 1) * (values.mean(axis=0) - values)
+        cubes = cubes + (influence ** 3).sum(axis=0) / n ** 3
+        squares = squares + (influence ** 2).sum(axis=0) / n ** 2
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return cubes / (6 * squares ** 1.5)
+
+
+def permutation_p(a: np.ndarray, b: np.ndarray, statistic: Statistic, *, resamples: int = RESAMPLES,
+                  seed: int = 0) -> np.ndarray:
+    """Two-sided p of "methods a and b are exchangeable in every video", by swapping the labels of whole videos.
+
+    Args:
+        a: (V, ...) counts per video, means over the training seeds: the test is about these trained models.
+        b: likewise.
+        statistic: takes the sums of both and gives M differences.
+        resamples: number of random swaps; where 2^V is no more, all swaps are tried once and p is exact.
+        seed: of the random numbers.
+
+    Returns:
+        (M,) p; NaN where the difference is undefined.
+    """
+    videos = len(a)
+    exact = 2 ** videos <= resamples
+    if exact:
+        swap = (np.arange(2 ** videos)[:, None] >> np.arange(videos) & 1).astype(float)
+    else:
+        swap = np.random.default_rng(seed).integers(0, 2, (resamples, videos)).astype(float)
+    moved = np.tensordot(swap, b - a, 1)
+    swapped = _flat(statistic, [a.sum(axis=0) + moved, b.sum(axis=0) - moved])
+    found = _flat(statistic, [a.sum(axis=0)[None], b.sum(axis=0)[None]])[0]
+    # An undefined swap is no evidence against the null hypothesis.
+    extreme = (~(np.abs(swapped) < np.abs(found) - 1e-12)).sum(axis=0)
+    p = extreme / len(swap) if exact else (extreme + 1) / (len(swap) + 1)
+    return np.where(np.isfinite(found), p, np.nan)

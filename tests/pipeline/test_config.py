@@ -1,0 +1,26 @@
+"""What a config names once reaches every place that needs it."""
+import pytest
+from pipeline_runs import ROOT
+
+from mmpose_surgical.pipeline.config import load_config
+
+
+@pytest.mark.parametrize('name, epochs', [('surgical/coarse', 60), ('demo/demo_coarse', 4), ('demo/demo_refine', 4),
+                                          ('demo/demo_rtmpose', 12), ('demo/demo_simplebaseline', 4)])
+def test_the_learning_rate_ends_with_the_training(name: str, epochs: int) -> None:
+    cfg = load_config(ROOT / f'configs/{name}.py')
+    assert cfg.train_cfg.max_epochs == epochs and cfg.param_scheduler[1].T_max == cfg.param_scheduler[1].end == epochs
+    cfg = load_config(ROOT / f'configs/{name}.py', {'train_cfg.max_epochs': 7})
+    assert (cfg.param_scheduler[1].begin, cfg.param_scheduler[1].end, cfg.param_scheduler[1].T_max) == (0, 7, 7)
+    assert cfg.param_scheduler[0].end != 7  # the warm-up is in iterations
+
+
+def test_the_target_of_direct_supervision_is_named_once() -> None:
+    cfg = load_config(ROOT / 'configs/surgical/direct_mask.py', {'codec.alpha': 0.2})
+    head = cfg.model.head
+    assert head.loss.type == 'GatedMSELoss' and head.loss.alpha == head.decoder.alpha == 0.2
+    steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
+    assert steps['GenerateTarget'].encoder.alpha == 0.2 and steps['LoadToolMask'].heatmap_size == (128, 72)
+    assert list(steps).index('TopdownAffine') < list(steps).index('LoadToolMask') < list(steps).index('GenerateTarget')
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        assert 'LoadToolMask' not in {step.type for step in loader.dataset.pipeline}
