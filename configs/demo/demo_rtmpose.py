@@ -11,8 +11,8 @@ train_dataloader = dict(batch_size=8, num_workers=1)
 val_dataloader = dict(num_workers=1)
 test_dataloader = dict(num_workers=1)
 
-# A SimCC head answers with the mean position for hundreds of steps before it looks at the picture: three times the
-# epochs of the other demos, at a rate that does not throw it back.
+# It shows that RTMPose runs, not what it can do: a SimCC head memorises 16 pictures in 120 steps, but on the 864 of the
+# demo, augmented, these 12 epochs end while it still answers with the mean position. A comparison needs many more.
 train_cfg = dict(max_epochs=12, val_interval=100)
 auto_scale_lr = dict(base_batch_size=8)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
