@@ -122,7 +122,8 @@ def test_the_program_ends_with_whoever_started_it(tmp_path):
 @pytest.mark.slow
 def test_real_ultralytics_trains_and_its_answers_are_read(plugin, toy_data, tmp_path):
     python = os.environ.get('YOLO_PYTHON') or sys.executable
-    if subprocess.run([python, '-c', 'import ultralytics, polars'], capture_output=True).returncode:
+    found = 'from importlib.util import find_spec as f; assert f("ultralytics") and f("polars")'
+    if subprocess.run([python, '-c', found], capture_output=True).returncode:
         pytest.skip('no ultralytics; YOLO_PYTHON names the Python of an environment that has it')
     small = (DOUBLE, 'model.backbone.type=yolov8n-pose', 'model.predict.conf=0.0001')
     assert train(CONFIG, toy_data, tmp_path, *small) == 0
