@@ -6,7 +6,7 @@ from mmpose_surgical.pipeline.config import load_config
 
 
 @pytest.mark.parametrize('name, epochs', [('surgical/coarse', 60), ('demo/demo_coarse', 4), ('demo/demo_refine', 4),
-                                          ('demo/demo_rtmpose', 12), ('demo/demo_simplebaseline', 4)])
+                                          ('demo/demo_rtmpose', 12), ('demo/demo_simplebaseline', 12)])
 def test_the_learning_rate_ends_with_the_training(name: str, epochs: int) -> None:
     cfg = load_config(ROOT / f'configs/{name}.py')
     assert cfg.train_cfg.max_epochs == epochs and cfg.param_scheduler[1].T_max == cfg.param_scheduler[1].end == epochs
