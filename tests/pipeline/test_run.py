@@ -111,9 +111,9 @@ def test_load_from_starts_a_run_and_never_takes_the_place_of_its_own_checkpoint(
             pass
 
     monkeypatch.setattr(stages, 'build_runner', lambda cfg: (seen.append((cfg.resume, cfg.load_from)), Runner())[1])
-    stages.train(Config(dict(work_dir=str(tmp_path), load_from='start.pth')))
+    stages.train(Config(dict(model={}, work_dir=str(tmp_path), load_from='start.pth')))
     (tmp_path / 'last_checkpoint').write_text('epoch_1.pth')
-    stages.train(Config(dict(work_dir=str(tmp_path), load_from='start.pth')))
+    stages.train(Config(dict(model={}, work_dir=str(tmp_path), load_from='start.pth')))
     assert seen == [(False, 'start.pth'), (True, None)]
 
 
