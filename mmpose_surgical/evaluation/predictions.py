@@ -6,9 +6,11 @@ simply has no rows.
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import math
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,7 +20,7 @@ import numpy as np
 
 from mmpose_surgical.datasets.annotations import LANDMARKS
 from mmpose_surgical.errors import UserError, list_problems
-from mmpose_surgical.files import write_text
+from mmpose_surgical.files import write_atomically
 
 COLUMNS = ('image_id', 'landmark', 'x', 'y', 'score')
 
@@ -160,6 +162,8 @@ def read_predictions(path: str | Path, *, known_images: Collection[int] | None =
                      landmarks: Collection[str] = LANDMARKS) -> Predictions:
     """Read a predictions file; a name that ends in ``.csv`` is CSV with a header line, all else a JSON list.
 
+    One that ends in ``.gz`` besides is compressed.
+
     Args:
         path: the file.
         known_images: image ids that may occur; ``None`` checks none.
@@ -170,14 +174,15 @@ def read_predictions(path: str | Path, *, known_images: Collection[int] | None =
     """
     path = Path(path)
     try:
+        content = path.read_bytes()
         # Spreadsheets begin UTF-8 files with a byte-order mark.
-        text = path.read_text(encoding='utf-8-sig')
+        text = (gzip.decompress(content) if _is_compressed(path) else content).decode('utf-8-sig')
     except FileNotFoundError:
         raise UserError('predictions file not found', path, 'check the path') from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f'predictions file cannot be read: {error}', path,
                         'give a JSON list or a CSV file in UTF-8') from None
-    if path.suffix.lower() == '.csv':
+    if _is_csv(path):
         return Predictions._from_named(_csv_rows(text, path), path, known_images, landmarks)
     try:
         records = json.loads(text)
@@ -188,6 +193,14 @@ def read_predictions(path: str | Path, *, known_images: Collection[int] | None =
         raise UserError('predictions file is not a JSON list', path,
                         'write a list of {"image_id", "landmark", "x", "y", "score"}')
     return Predictions.from_records(records, path, known_images=known_images, landmarks=landmarks)
+
+
+def _is_compressed(path: Path) -> bool:
+    return path.suffix.lower() == '.gz'
+
+
+def _is_csv(path: Path) -> bool:
+    return (path.with_suffix('') if _is_compressed(path) else path).suffix.lower() == '.csv'
 
 
 def _csv_rows(text: str, path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -201,17 +214,21 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def write_predictions(path: str | Path, predictions: Predictions) -> None:
-    """Write a predictions file, CSV or JSON by its name, whole or not at all.
+    """Write a predictions file, CSV or JSON and compressed or not by its name, whole or not at all.
 
     Numbers are written so that reading them gives the same bits.
     """
-    records = predictions.records()
-    if Path(path).suffix.lower() == '.csv':
+    path, records = Path(path), predictions.records()
+    if _is_csv(path):
         out = io.StringIO(newline='')
         writer = csv.DictWriter(out, COLUMNS, lineterminator='\n')
         writer.writeheader()
         writer.writerows(records)
-        write_text(path, out.getvalue())
+        text = out.getvalue()
     else:
         lines = ',\n'.join(json.dumps(record, allow_nan=False) for record in records)
-        write_text(path, f'[\n{lines}\n]\n' if records else '[]\n')
+        text = f'[\n{lines}\n]\n' if records else '[]\n'
+    content = text.encode()
+    # Without a time stamp, so that equal points are equal files.
+    compressed = gzip.compress(content, mtime=0) if _is_compressed(path) else content
+    write_atomically(path, lambda temporary: temporary.write_bytes(compressed))

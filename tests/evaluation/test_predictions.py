@@ -94,6 +94,20 @@ def test_damaged_file(tmp_path, content, message):
         read_predictions(written(tmp_path, content))
 
 
+@pytest.mark.parametrize('name', ['p.csv.gz', 'p.json.gz'])
+def test_compressed_file(tmp_path, name):
+    points = Predictions.from_records([dict(image_id=1, landmark='tip', x=1.25, y=2, score=0.1)])
+    write_predictions(tmp_path / name, points)
+    content = (tmp_path / name).read_bytes()
+    assert content.startswith(b'\x1f\x8b') and read_predictions(tmp_path / name).records() == points.records()
+    write_predictions(tmp_path / name, points)
+    assert (tmp_path / name).read_bytes() == content
+    for damaged in (content[:-9], b'no archive', content[:20] + b'\x00' * 9 + content[29:]):
+        (tmp_path / name).write_bytes(damaged)
+        with pytest.raises(UserError, match='cannot be read'):
+            read_predictions(tmp_path / name)
+
+
 def test_missing_and_binary_file(tmp_path):
     with pytest.raises(UserError, match='not found'):
         read_predictions(tmp_path / 'no.json')
