@@ -279,3 +279,23 @@ def format_configs_once() -> None:
 
     format_code.cache_info = remembered.cache_info
     config.FormatCode = format_code
+
+
+# -- bfloat16 ----------------------------------------------------------------------------------------------
+def let_simcc_heads_log_bfloat16() -> None:
+    """Let MMPose's SimCC heads log their accuracy under bfloat16, which NumPy does not know.
+
+    Called where bfloat16 is asked for, because it imports MMPose's heads.
+    """
+    import torch
+    from mmpose.models.heads.coord_cls_heads import rtmcc_head, simcc_head
+    from mmpose.utils.tensor_utils import to_numpy
+
+    def to_numpy_by_float32(x: Any, *args: Any, **kwargs: Any) -> Any:
+        is_several = isinstance(x, tuple | list)
+        known = [v.float() if isinstance(v, torch.Tensor) and v.dtype == torch.bfloat16 else v
+                 for v in (x if is_several else [x])]
+        return to_numpy(type(x)(known) if is_several else known[0], *args, **kwargs)
+
+    for module in (rtmcc_head, simcc_head):
+        module.to_numpy = to_numpy_by_float32

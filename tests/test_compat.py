@@ -416,3 +416,22 @@ def test_no_network_is_not_called_a_damaged_file(monkeypatch) -> None:
     monkeypatch.setattr(torch.hub, 'load_state_dict_from_url', offline)
     with pytest.raises(UserError, match='the weights cannot be downloaded: no route to host.*fetch the file'):
         load_checkpoint(torch.nn.Linear(1, 1), 'https://weights.invalid/a.pth')
+
+
+LOG_BFLOAT16 = """
+    import torch
+    from mmpose_surgical import compat
+    compat.apply()
+    {patch}
+    from mmpose.models.heads.coord_cls_heads import rtmcc_head
+    try:
+        maps = rtmcc_head.to_numpy((torch.ones(2, dtype=torch.bfloat16), torch.zeros(1)))
+        print([float(m.sum()) for m in maps])
+    except TypeError as error:
+        print(error)
+"""
+
+
+def test_simcc_heads_log_bfloat16_and_upstream_cannot() -> None:
+    assert in_fresh_python(LOG_BFLOAT16.format(patch='compat.let_simcc_heads_log_bfloat16()')) == '[2.0, 0.0]'
+    assert in_fresh_python(LOG_BFLOAT16.format(patch='')) == 'Got unsupported ScalarType BFloat16'

@@ -6,6 +6,8 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import autocast
 from mmpose.registry import OPTIM_WRAPPERS
 
+from mmpose_surgical.compat import let_simcc_heads_log_bfloat16
+
 
 class Bf16OptimWrapper(OptimWrapper):
     """bfloat16 autocast without loss scaling, which bfloat16 does not need; MMEngine's wrapper refuses CPUs."""
@@ -20,4 +22,7 @@ class Bf16OptimWrapper(OptimWrapper):
 @OPTIM_WRAPPERS.register_module(name='ClipAmpOptimWrapper')
 def clip_amp_optim_wrapper(**kwargs) -> OptimWrapper:
     """MMEngine's :class:`AmpOptimWrapper` on GPUs, bfloat16 on CPUs; arguments are passed on."""
-    return AmpOptimWrapper(**kwargs) if torch.cuda.is_available() else Bf16OptimWrapper(**kwargs)
+    if torch.cuda.is_available():
+        return AmpOptimWrapper(**kwargs)
+    let_simcc_heads_log_bfloat16()
+    return Bf16OptimWrapper(**kwargs)
