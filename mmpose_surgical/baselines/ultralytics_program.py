@@ -7,8 +7,9 @@ reads what it wrote. The process needs an environment with ultralytics, and noth
 
 Usage: ultralytics_program.py JOB.json, where a job is one of
 
-- ``{"task": "train", "model", "weights", "folder", "arguments"}``: trains ``model`` (an ultralytics model file) from
-  scratch or from ``weights`` in ``folder``, and goes on where an earlier call was cut off; leaves ``final.pt`` there.
+- ``{"task": "train", "model", "weights", "backbone_weights", "folder", "arguments"}``: trains ``model`` (an ultralytics
+  model file) from scratch, from ``weights`` of a whole model or from ``backbone_weights`` of its first module, in
+  ``folder``, and goes on where an earlier call was cut off; leaves ``final.pt`` there.
 - ``{"task": "predict", "weights", "images", "out", "arguments"}``: writes ``{picture name: [{score, points}, ...]}``.
 
 Each line on stdout is ``done total``; what ultralytics has to say goes to stderr. The program ends when its stdin does,
@@ -41,12 +42,39 @@ class OrderTips:
         return labels
 
 
-def trainer_class() -> type:
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of RGB pictures in [0, 1], which are what ultralytics feeds."""
+
+
+def load_backbone(backbone, path: str) -> None:
+    """Give a backbone ImageNet weights that a file lists in the order of the forward pass; it may be cut off before.
+
+    They expect normalised pictures. That is put into the first convolution and the mean behind it, so that it is part
+    of the checkpoint.
+    """
+    import torch
+    names = list(backbone.state_dict())
+    values = list(torch.load(path, map_location='cpu', weights_only=True).values())[:len(names)]
+    state = {name: value.clone() for name, value in zip(names, values, strict=True)}
+    kernel, mean = names[0], next(name for name in names if name.endswith('running_mean'))
+    shift, scale = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (IMAGENET_MEAN, IMAGENET_STD))
+    state[kernel] = state[kernel] / scale
+    state[mean] = state[mean] + (state[kernel] * shift).sum((1, 2, 3))
+    backbone.load_state_dict(state)
+
+
+def trainer_class(backbone_weights: str | None = None) -> type:
     """ultralytics' pose trainer with ordered tips, and without looking at validation pictures."""
     from ultralytics.models.yolo.pose import PoseTrainer
     from ultralytics.utils.torch_utils import strip_optimizer
 
     class Trainer(PoseTrainer):
+
+        def get_model(self, cfg=None, weights=None, verbose: bool = True):
+            model = super().get_model(cfg, weights, verbose)
+            if backbone_weights and weights is None:
+                load_backbone(model.model[0], backbone_weights)
+            return model
 
         def build_dataset(self, img_path: str, mode: str = 'train', batch: int | None = None):
             dataset = super().build_dataset(img_path, mode, batch)
@@ -82,8 +110,8 @@ def train(job: dict, report) -> None:
 
     model.add_callback('on_model_save', keep)
     model.add_callback('on_fit_epoch_end', lambda trainer: report(trainer.epoch + 1, trainer.epochs))
-    model.train(trainer=trainer_class(), save_dir=str(folder), exist_ok=True, resume=str(kept) if kept else False,
-                **arguments)
+    model.train(trainer=trainer_class(job['backbone_weights']), save_dir=str(folder), exist_ok=True,
+                resume=str(kept) if kept else False, **arguments)
     copy(model.trainer.last, folder / FINAL)
 
 

@@ -17,6 +17,7 @@ from mmpose_surgical.baselines.yolo_layout import export_sample, to_predictions,
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import write_predictions
 from mmpose_surgical.files import read_json, remove_folder, write_atomically, write_json
+from mmpose_surgical.packaged_weights import PREFIX, find_packaged
 
 MODEL_TYPE = 'UltralyticsPose'
 PROGRAM = Path(__file__).resolve().parents[1] / 'baselines' / 'ultralytics_program.py'
@@ -67,13 +68,32 @@ def train_yolo(cfg: Config, progress: Callable[[int, int], None] = lambda done, 
     # The geometry is written last: what has it is complete, and the work directory stands for one content.
     pictures = len(read_json(data / _GEOMETRY) if (data / _GEOMETRY).is_file() else
                    export_split(cfg, cfg.train_dataloader.dataset.split, data))
-    init = cfg.model.backbone.get('init_cfg')
     _run(cfg, work, dict(
-        task='train', model=f'{cfg.model.backbone.type}.yaml', weights=init and str(Path(init.checkpoint).resolve()),
-        folder=str(work.resolve()), arguments=train_arguments(cfg, write_data_file(data), pictures)), folder, progress)
+        task='train', model=_model_file(cfg, work), **_start_weights(cfg), folder=str(work.resolve()),
+        arguments=train_arguments(cfg, write_data_file(data), pictures)), folder, progress)
     write_atomically(checkpoint, (work / 'final.pt').replace)
     remove_folder(work)
     return checkpoint
+
+
+def _model_file(cfg: Config, work: Path) -> str:
+    """ultralytics' name of the model, or a file with the architecture that the config spells out."""
+    architecture = cfg.model.backbone.get('architecture')
+    if architecture is None:
+        return f'{cfg.model.backbone.type}.yaml'
+    path = work / 'architecture.yaml'
+    write_json(path, _plain(architecture))  # JSON is YAML too
+    return str(path.resolve())
+
+
+def _start_weights(cfg: Config) -> dict[str, str | None]:
+    """What a job starts from: ``weights`` of a whole model, or ``backbone_weights`` that a package brings."""
+    init = cfg.model.backbone.get('init_cfg')
+    if not init:
+        return dict(weights=None, backbone_weights=None)
+    if init.checkpoint.startswith(PREFIX):
+        return dict(weights=None, backbone_weights=str(find_packaged(init.checkpoint)))
+    return dict(weights=str(Path(init.checkpoint).resolve()), backbone_weights=None)
 
 
 def train_arguments(cfg: Config, data: Path, pictures: int) -> dict[str, Any]:
@@ -87,6 +107,9 @@ def train_arguments(cfg: Config, data: Path, pictures: int) -> dict[str, Any]:
     loader, optimizer = cfg.train_dataloader, cfg.optim_wrapper.optimizer
     batches = max(1, -(-pictures // loader.batch_size))
     warm_up, cosine = cfg.param_scheduler
+    own = _plain(cfg.model.train)
+    if not cfg.model.backbone.get('init_cfg'):
+        own.pop('freeze', None)  # random features are not to be kept as they are
     return dict(
         data=str(data.resolve()), imgsz=max(cfg.codec.input_size), epochs=cfg.train_cfg.max_epochs,
         batch=loader.batch_size, nbs=loader.batch_size,  # no accumulation of gradients
@@ -95,7 +118,7 @@ def train_arguments(cfg: Config, data: Path, pictures: int) -> dict[str, Any]:
         warmup_momentum=0.9, seed=cfg.get('randomness', {}).get('seed') or 0, deterministic=True, device=_device(cfg),
         workers=loader.num_workers, val=False, plots=False, patience=cfg.train_cfg.max_epochs,
         # It tries mixed precision with a model that it would have to fetch.
-        amp=False) | _plain(cfg.model.train)
+        amp=False) | own
 
 
 def predict_yolo(cfg: Config, checkpoint: Path, split: str, folder: Path) -> Path:

@@ -12,6 +12,7 @@ from pipeline_runs import ROOT, evaluate, train
 
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import read_predictions
+from mmpose_surgical.pipeline import yolo as yolo_stage
 from mmpose_surgical.pipeline.yolo import PROGRAM
 
 CONFIG = 'configs/surgical/baselines/yolov8_pose.py'
@@ -105,6 +106,41 @@ def test_tips_are_ordered_behind_augmentation(monkeypatch):
                                                       [[7, 7, 2], [0, 0, 0], [0, 0, 0]]]
     empty = dict(instances=SimpleNamespace(keypoints=np.zeros((0, 3, 3), np.float32)))
     assert program(monkeypatch).OrderTips()(empty) is empty
+
+
+def test_packaged_weights_see_normalised_pictures(monkeypatch, tmp_path):
+    """The folded network answers to a picture in [0, 1] as the original does to the normalised one."""
+    import torch
+    from torch import nn
+
+    def network():
+        return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
+    torch.manual_seed(0)
+    original, folded = network(), network()
+    original[1].running_mean.uniform_(-1, 1)
+    # Further layers follow in the file; other names, the same order.
+    torch.save({f'layer{i}': v for i, v in enumerate([*original.state_dict().values(), torch.zeros(7)])},
+               tmp_path / 'weights.pt')
+    yolo = program(monkeypatch)
+    yolo.load_backbone(folded, str(tmp_path / 'weights.pt'))
+    picture = torch.rand(1, 3, 6, 6)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (yolo.IMAGENET_MEAN, yolo.IMAGENET_STD))
+    assert torch.allclose(folded(picture), original((picture - mean) / std), atol=1e-5)
+
+
+def test_a_job_of_a_spelled_out_architecture(plugin, fake, toy_data, tmp_path, monkeypatch):
+    """The bench config names layers and packaged weights; without the package it starts free and from scratch."""
+    jobs = []
+    run = yolo_stage._run
+    monkeypatch.setattr(yolo_stage, '_run', lambda cfg, work, job, *a: jobs.append(job) or run(cfg, work, job, *a))
+    bench = 'configs/bench/bench_yolov8_pose.py'
+    assert train(bench, toy_data, tmp_path / 'with', DOUBLE) == 0
+    monkeypatch.setattr('mmpose_surgical.pipeline.config.find_packaged', lambda checkpoint: None)
+    assert train(bench, toy_data, tmp_path / 'without', DOUBLE) == 0
+    started, free = (job for job in jobs if job['task'] == 'train')
+    assert started['backbone_weights'].endswith('.pt') and started['arguments']['freeze'][0] == '0.m.0'
+    assert free['backbone_weights'] is None and 'freeze' not in free['arguments']
+    assert started['model'].endswith('architecture.yaml') and started['weights'] is None
 
 
 def test_the_program_ends_with_whoever_started_it(tmp_path):
