@@ -86,16 +86,18 @@ class SyntheticSpec:
         return dataclasses.replace(self, seed=seed)
 
 
-_BENCH = SyntheticSpec(videos=90, clips_per_video=12, val_share=0.15, test_share=0.5, folds=2, balance=0.6,
-                       clip_frames=(5, 6), annotated_per_clip=2)
+_BENCH = SyntheticSpec(videos=90, clips_per_video=12, val_share=0.15, test_share=0.5, folds=2, ambiguity=0.5,
+                       balance=0.6, clip_frames=(5, 6), annotated_per_clip=2)
 SPECS = dict(
     demo=SyntheticSpec(videos=30, clips_per_video=22, val_share=0.2, test_share=0.2, folds=2, balance=0.6,
                        clip_frames=(4, 5), annotated_per_clip=2),
     default=SyntheticSpec(),
     bench=_BENCH,
+    bench_motion=dataclasses.replace(_BENCH, ambiguity=1.0),
     bench_looks=dataclasses.replace(_BENCH, ambiguity=0.0))
 """``demo`` trains on two cores in minutes; ``default`` has a tenth of the clips of Table 1; ``bench`` has many test
-videos, and ``bench_looks`` is the same where a single picture tells which tool acts."""
+videos, and in half of its clips a single picture tells which tool acts: in none of ``bench_motion``, in all of
+``bench_looks``."""
 
 
 class Completeness(Enum):
