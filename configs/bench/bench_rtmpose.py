@@ -3,3 +3,4 @@ _base_ = ['../demo/demo_rtmpose.py']
 data_root = 'data/bench'
 synthetic = dict(root='data/bench', spec='bench')
 train_cfg = dict(max_epochs=12)
+optim_wrapper = dict(type='ClipAmpOptimWrapper')

@@ -229,8 +229,7 @@ def add_coarse_stages(plan: Plan, cfg: Config, annotations: Annotations, splits:
                        lambda: read_json(predictions.folder / PROMPT_THRESHOLDS),
                        [frame for frames in (train, *others) for frame in frames], annotations.root,
                        training=frozenset(frame.image_id for frame in train))
-    if stage.status is not Status.DONE:
-        backend.check()
+    stage.check()
     plan.stages.append(stage)
     return predictions, priors
 
@@ -250,8 +249,7 @@ def add_mask_stage(plan: Plan, cfg: Config, annotations: Annotations, rebuild: b
         stage='tool_masks', version=STAGE_VERSION, backend=backend.fingerprint, options=backend.parameters(),
         data=annotations.sha256, splits=file_digest(annotations.root / 'splits.json')), rebuild)
     stage = PriorStage('tool masks of training frames', masks, cfg, None, dict, frames, annotations.root)
-    if stage.status is not Status.DONE:
-        backend.check()
+    stage.check()
     plan.stages.append(stage)
     return masks
 

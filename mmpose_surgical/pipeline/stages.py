@@ -309,6 +309,15 @@ class PriorStage:
                                  jitter=jitter_of(self.cfg), report=dict(asdict(report), mean_iou=report.mean_iou))
         wait_for_all()
 
+    def check(self) -> None:
+        """Ask the backend whether it can run, before hours are spent on other stages; a finished store needs none.
+
+        Raises:
+            UserError: The backend cannot run.
+        """
+        if self.status is not Status.DONE:
+            backend_of(self.cfg).check()
+
     def jobs(self, frames: list[Frame]) -> list[PriorJob]:
         """Pictures and prompts of frames; the coarse predictions must be there."""
         return prior_jobs(self.cfg, self.predictions, self.thresholds(), frames, self.root, self.training)

@@ -170,8 +170,7 @@ def prior_plan(cfg: Config, annotations: Annotations, split: str, checkpoint: Pa
     fill_in_stores(cfg, predictions.folder, priors.folder)
     stage = PriorStage('mask priors', priors, cfg, predictions.folder, lambda: thresholds,
                        frames_of_split(annotations, split), annotations.root)
-    if stage.status is not Status.DONE:
-        backend.check()
+    stage.check()
     plan.stages.append(stage)
     plan.replaced += [priors.folder] if priors.status is Status.STALE else []
     return plan

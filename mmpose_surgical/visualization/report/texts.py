@@ -32,11 +32,12 @@ def markdown(parts: Sequence[tuple[str, Sequence[Table]]]) -> str:
         lines += ['', f'## {escape_markdown(title)}']
         for table in tables:
             lines += ['', f'### {escape_markdown(table.title)}', '', escape_markdown(table.caption), '',
-                      *_markdown_table(table)]
+                      *markdown_table(table)]
     return '\n'.join(lines) + '\n'
 
 
-def _markdown_table(table: Table) -> list[str]:
+def markdown_table(table: Table) -> list[str]:
+    """The lines of a table, without title and caption."""
     sectioned = any(section.title for section in table.sections)
     heads = [*([''] if sectioned else []), *table.heads, *(f'{c.group} {c.heading}' for c in table.columns)]
     text_columns = len(heads) - len(table.columns)
