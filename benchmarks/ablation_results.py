@@ -13,7 +13,7 @@ from mmpose_surgical.evaluation.comparison import compare
 from mmpose_surgical.evaluation.evaluator import Rules, match_runs
 from mmpose_surgical.evaluation.full import evaluate_in_full
 from mmpose_surgical.evaluation.predictions import Predictions, read_predictions, write_predictions
-from mmpose_surgical.evaluation.summary import describe_data, percent, percent_range, with_meta
+from mmpose_surgical.evaluation.summary import describe_data, p_text, percent, percent_range, with_meta
 from mmpose_surgical.evaluation.thresholds import read_thresholds
 from mmpose_surgical.files import read_json, write_json, write_text
 from mmpose_surgical.visualization.report.comparison import Comparison
@@ -194,9 +194,9 @@ def _comparisons(found: dict[str, Any]) -> list[str]:
     for entry in found['comparisons']:
         parts = [*(entry['f1']['overall'][lm] for lm in ('tip', 'anchor')), entry['active_tool_accuracy']]
         cells = [text for part in parts for text in (
-            _with_interval(part['difference'], part['ci95'], '+'), _p(part['p']))]
+            _with_interval(part['difference'], part['ci95'], '+'), p_text(part['p']))]
         equal = (part['equivalence'] for part in parts)
-        told = (f'{ {True: "yes", False: "no", None: "-"}[e["equivalent"]]} ({_p(e["p"])})' for e in equal)
+        told = (f'{ {True: "yes", False: "no", None: "-"}[e["equivalent"]]} ({p_text(e["p"])})' for e in equal)
         lines.append(_line([f'{entry["a"]} - {entry["b"]}', ' / '.join(map(str, entry['seeds'])), *cells,
                             ', '.join(told)]))
     return lines
@@ -204,10 +204,6 @@ def _comparisons(found: dict[str, Any]) -> list[str]:
 
 def _line(cells: Sequence[Any]) -> str:
     return f'| {" | ".join(map(str, cells))} |'
-
-
-def _p(value: float | None) -> str:
-    return '-' if value is None else '<0.001' if value < 0.001 else f'{value:.3f}'
 
 
 def _with_interval(value: float | None, ends: Sequence[float] | None, sign: str = '') -> str:

@@ -36,6 +36,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                            'each; refused where it was chosen on videos that are reported here')
     parser.add_argument('--compare-score-thr-from', nargs='+', metavar='FILE', default=[],
                         help='the same for --compare')
+    parser.add_argument('--margin', type=float, metavar='POINTS',
+                        help='with --compare: also test that the two differ by less than so many points of 100 (two '
+                        'one-sided tests), e.g. 3')
     parser.add_argument('--split', metavar='NAME', help='evaluate this split of splits.json (train, val, '
                         'test, fold0, not-fold0, ...) instead of every annotated frame')
     parser.add_argument('--visible-only', action='store_true', help='ground truth with v = 2 only')
@@ -107,6 +110,9 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f'{args.tolerance} is not a distance', '--tolerance', 'give pixels, 0 or more')
     if args.compare and args.no_bootstrap:
         raise UserError('a comparison stands on the bootstrap', '--no-bootstrap', 'leave it out')
+    if args.margin is not None and not (args.compare and 0 < args.margin < 100):
+        raise UserError('a margin is a number of points between 0 and 100, and tests a difference', '--margin',
+                        'give it with --compare, e.g. --margin 3')
     if bool(args.score_thr_from) != bool(args.compare_score_thr_from) and args.compare:
         raise UserError('each method has a threshold of its own', '--compare',
                         'name both: --score-thr-from and --compare-score-thr-from')
@@ -135,7 +141,7 @@ def run(args: argparse.Namespace) -> None:
         others, other_values, other_origins = method(args.compare, args.score_thr, args.compare_score_thr_from,
                                                      annotations, frames, rules)
         found = compare(match_runs(frames, runs, values, rules), match_runs(frames, others, other_values, rules),
-                        resamples=resamples)
+                        margin=None if args.margin is None else args.margin / 100, resamples=resamples)
         metrics['comparison'] = {'of': names(args.pred), 'with': names(args.compare),
                                  'threshold': single(other_values), 'threshold_from': single(other_origins), **found}
         console.print(summary.comparison_table(metrics))

@@ -80,7 +80,11 @@ def comparison_table(metrics: Mapping[str, Any]) -> Table:
     caption = (f'difference: {", ".join(found["of"])} less {", ".join(found["with"])}\n'
                f'threshold of the other: {_each_threshold(found, metrics["meta"], _threshold)}\n'
                'p: the larger of permutation by video and bootstrap; not corrected for many comparisons')
-    table = _table(('action', 'landmark'), ('F1 %', 'other', 'difference', '95 %', 'p'), caption)
+    margin = found['active_tool_accuracy'].get('equivalence', {}).get('margin')
+    if margin is not None:
+        caption += f'\nequal: p of two one-sided tests that the difference lies within +-{100 * margin:g} points'
+    table = _table(('action', 'landmark'), ('F1 %', 'other', 'difference', '95 %', 'p',
+                                            *(('equal',) if margin is not None else ())), caption)
     for action, row in found['f1'].items():
         for number, (landmark, cell) in enumerate(row.items()):
             _add_difference(table, '' if number else action, landmark, cell, number == len(row) - 1)
@@ -89,11 +93,15 @@ def comparison_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def _add_difference(table: Table, action: str, landmark: str, cell: Mapping[str, Any], last: bool) -> None:
-    p = cell['p']
+    equal = [p_text(cell['equivalence']['p'])] if 'equivalence' in cell else []
     table.add_row(action, landmark, percent(cell['a']), percent(cell['b']),
                   '-' if cell['difference'] is None else f'{100 * cell["difference"]:+.1f}',
-                  percent_range(cell['ci95'], ' to ', '+'), '-' if p is None else '<0.001' if p < 0.001 else f'{p:.3f}',
-                  end_section=last)
+                  percent_range(cell['ci95'], ' to ', '+'), p_text(cell['p']), *equal, end_section=last)
+
+
+def p_text(p: float | None) -> str:
+    """A p value with three decimals, ``-`` if undefined."""
+    return '-' if p is None else '<0.001' if p < 0.001 else f'{p:.3f}'
 
 
 def _table(left: Sequence[str], right: Sequence[str], caption: str) -> Table:

@@ -81,6 +81,8 @@ def test_split(data_set, pred, tmp_path):
     (['--score-thr-from', 'a.json', 'b.json'], '2 threshold files for 1 predictions'),
     (['--by', 'fog'], 'no picture has the attribute fog'),
     (['--compare', 'p.json', '--no-bootstrap'], 'stands on the bootstrap'),
+    (['--margin', '3'], 'tests a difference (--margin)'),
+    (['--compare', 'p.json', '--margin', '0'], 'between 0 and 100'),
     (['--compare', 'p.json', '--score-thr-from', 'a.json'], 'a threshold of its own'),
     (['--compare', 'none.json'], 'predictions file not found')])
 def test_one_line_and_code_1(data_set, pred, main, args, message):
@@ -140,6 +142,17 @@ def test_seeds_a_comparison_and_a_threshold_of_validation(cases, main, monkeypat
     assert metrics['meta']['threshold_from'][0]['split'] == 'val' and metrics['meta']['seeds'] == 2
     found = metrics['comparison']['f1']['overall']['tip']
     assert found['difference'] == tip['f1'] - found['b'] > .1 and found['ci95'][0] > 0 and found['p'] < .05
+
+
+def test_equivalence_within_a_margin(cases, main, monkeypatch):
+    monkeypatch.chdir(cases)
+    for other, margin, verdict in (('ours2', '40', True), ('theirs1', '3', False)):
+        code, text, error = main('--gt', '.', '--pred', 'ours1.json', '--compare', f'{other}.json', '--score-thr', '.5',
+                                 '--margin', margin, '--out', 'm.json')
+        assert code == 0, error
+        assert f'the difference lies within +-{margin} points' in text and max(map(len, text.splitlines())) <= 80
+        found = json.loads((cases / 'm.json').read_text())['comparison']['f1']['overall']['tip']['equivalence']
+        assert found['margin'] == float(margin) / 100 and found['equivalent'] is verdict
 
 
 def test_a_threshold_of_the_reported_videos_is_refused(cases, main, monkeypatch):
