@@ -11,11 +11,9 @@ train_dataloader = dict(batch_size=8, num_workers=1)
 val_dataloader = dict(num_workers=1)
 test_dataloader = dict(num_workers=1)
 
-# It shows that RTMPose runs, not what it can do: a SimCC head memorises 16 pictures in 120 steps, but on the 864 of the
-# demo, augmented, these 12 epochs end while it still answers with the mean position. A comparison needs many more.
+# It shows that RTMPose runs, not what it can do: its SimCC head learns much later than heatmaps do.
 train_cfg = dict(max_epochs=12, val_interval=100)
 auto_scale_lr = dict(base_batch_size=8)
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=40, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, convert_to_iter_based=True),
