@@ -211,6 +211,22 @@ def test_amp_wrapper_runs_bfloat16_on_cpu(plugin):
     assert not torch.equal(before, layer.weight)
 
 
+def test_strided_depthwise_convolutions_stay_in_float32(plugin):
+    from mmpose_surgical.models.amp import keep_strided_depthwise_in_float32
+    strided, plain = (torch.nn.Conv2d(4, 4, 3, stride, 1, groups=4) for stride in (2, 1))
+    frozen = torch.nn.Conv2d(4, 4, 3, 2, 1, groups=4).requires_grad_(False)
+    net = torch.nn.Sequential(strided, plain, frozen)
+    keys, x = list(net.state_dict()), torch.rand(1, 4, 8, 8)
+    expected = strided(x)
+    for _ in range(2):
+        keep_strided_depthwise_in_float32(net)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert torch.equal(strided(x.bfloat16().float()), strided(x.bfloat16()))
+        assert torch.equal(strided(x), expected)
+        assert plain(x).dtype is frozen(x).dtype is torch.bfloat16
+    assert list(net.state_dict()) == keys
+
+
 def test_packaged_weights_fill_the_backbone(plugin):
     from mmpose.registry import MODELS
 
