@@ -14,7 +14,8 @@ from mmpose_surgical.evaluation.table import OVERALL, RESERVED
 MEASURES = ('precision', 'recall', 'f1', 'l2')
 SOURCE, NOT_GIVEN = 'source', 'not given'
 MAX_VALUES = 8
-"""Numbers with more distinct values are put into thirds; any other attribute with more is left out unless asked for."""
+"""Numbers with more distinct values are put into zero and thirds of the others; any other attribute with more is left
+out unless asked for."""
 
 
 def count_actions(matched: Matched) -> tuple[list[str], np.ndarray]:
@@ -116,7 +117,7 @@ def group_frames(frames: Sequence[Frame], names: Sequence[str] | None = None,
     """Which frames have which value of the source and of each picture attribute.
 
     A list is several tags, and its frame counts under each of them. Numbers of more than :data:`MAX_VALUES` values are
-    put into thirds of the frames.
+    put into zero and thirds of the other frames.
 
     Args:
         frames: the F frames that count.
@@ -152,9 +153,10 @@ def _tags(values: list[Any]) -> list[list[str]]:
     if len(set(numbers)) <= MAX_VALUES:
         return [[_word(v) for v in value] or ['none'] if isinstance(value, list) else [_word(value)]
                 for value in values]
-    # Thirds of equal size as far as equal numbers allow; each is named after the numbers that it holds.
-    edges = np.unique(np.quantile(numbers, [1 / 3, 2 / 3]))
-    third = {v: int(np.searchsorted(edges, v)) for v in set(numbers)}
+    # Thirds of equal size as far as equal numbers allow; each is named after the numbers that it holds. Zero is the
+    # absence of what is measured, most often the commonest value, and stands by itself.
+    edges = np.unique(np.quantile([v for v in numbers if v], [1 / 3, 2 / 3]))
+    third = {v: int(np.searchsorted(edges, v)) if v else -1 for v in set(numbers)}
     names = {}
     for k in set(third.values()):
         held = [v for v, own in third.items() if own == k]

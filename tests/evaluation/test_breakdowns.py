@@ -71,13 +71,14 @@ def test_groups_of_many_values(frame):
     assert len(group_frames(frames, ['file'])[0]['file']) == 12
     for i, built in enumerate(frames):
         built.extra = {'severity': float(i)}
+    # Zero stands by itself.
     assert {name: int(of.sum()) for name, of in group_frames(frames)[0]['severity'].items()} == {
-        '0 to 3': 4, '4 to 7': 4, '8 to 11': 4}
+        '0': 1, '1 to 4': 4, '5 to 7': 3, '8 to 11': 4}
     for i, built in enumerate(frames):
         built.extra = {'severity': max(0, i - 2.5)} if i else {}
     # A third that equal numbers fill is not torn apart; a frame without the number is told.
     assert {name: int(of.sum()) for name, of in group_frames(frames)[0]['severity'].items()} == {
-        '0 to 1.5': 4, '2.5 to 4.5': 3, '5.5 to 8.5': 4, NOT_GIVEN: 1}
+        '0': 2, '0.5 to 2.5': 3, '3.5 to 5.5': 3, '6.5 to 8.5': 3, NOT_GIVEN: 1}
 
 
 def test_everything_adds_up_over_videos_and_seeds(frame, tool, table):

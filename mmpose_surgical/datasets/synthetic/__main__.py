@@ -18,10 +18,11 @@ def main() -> int:
     parser.add_argument('--videos', type=int, help="number of videos, in place of the spec's")
     parser.add_argument('--clips', type=int, dest='clips_per_video', help="clips of each video, in place of the spec's")
     parser.add_argument('--ambiguity', type=float, help="in place of the spec's")
+    parser.add_argument('--degradation', type=float, help='scale of the severities of smoke, blood and blur')
     parser.add_argument('--workers', type=int, help='processes; default one per core')
     parser.add_argument('--preview', type=Path, help='also write a sheet of frames with points and masks')
     args = parser.parse_args()
-    keys = ('videos', 'clips_per_video', 'ambiguity')
+    keys = ('videos', 'clips_per_video', 'ambiguity', 'degradation')
     changes = {key: value for key in keys if (value := getattr(args, key)) is not None}
     spec = dataclasses.replace(SPECS[args.spec].with_seed(args.seed), **changes)
     from rich.progress import Progress

@@ -32,7 +32,7 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import claim, is_temporary, read_json, write_atomically, write_json
 from mmpose_surgical.landmarks import SLOTS
 
-VERSION = '2'
+VERSION = '3'
 """Raised whenever the same spec begins to give other pictures or annotations."""
 
 CLOSED_JAWS = 22.0
@@ -64,6 +64,7 @@ class SyntheticSpec:
         balance: 0 draws actions as in Table 1, 1 equally often, in between mixes.
         clip_frames: Least and most frames of a clip.
         annotated_per_clip: Annotated frames of a clip.
+        degradation: Scale of the severities of smoke, blood and blur; 0 leaves them out.
     """
     seed: int = 0
     videos: int = 60
@@ -76,6 +77,7 @@ class SyntheticSpec:
     balance: float = 0.0
     clip_frames: tuple[int, int] = (7, 9)
     annotated_per_clip: int = 3
+    degradation: float = 1.0
 
     def fingerprint(self) -> str:
         """Hash of generator version and spec."""
@@ -86,7 +88,7 @@ class SyntheticSpec:
         return dataclasses.replace(self, seed=seed)
 
 
-_BENCH = SyntheticSpec(videos=90, clips_per_video=12, val_share=0.15, test_share=0.5, folds=2, ambiguity=0.5,
+_BENCH = SyntheticSpec(videos=90, clips_per_video=12, val_share=0.15, test_share=0.5, folds=3, ambiguity=0.5,
                        balance=0.6, clip_frames=(5, 6), annotated_per_clip=2)
 SPECS = dict(
     demo=SyntheticSpec(videos=30, clips_per_video=22, val_share=0.2, test_share=0.2, folds=2, balance=0.6,
@@ -215,7 +217,7 @@ def generate_video(out: Path, spec: SyntheticSpec, index: int) -> None:
     first = 0
     for action in _actions(rng, spec, source_of(name)):
         scene = sample_clip(rng, look, action, _FPS[source_of(name)], spec.ambiguity, spec.clip_frames,
-                            spec.annotated_per_clip)
+                            spec.annotated_per_clip, spec.degradation)
         part['clips'].append(dict(start_frame=first, end_frame=first + scene.frames - 1, action=action))
         part['images'] += _render_clip(rng, scene, look, folder, first, len(part['clips']) - 1)
         first += scene.frames
@@ -234,6 +236,7 @@ def _render_clip(rng: np.random.Generator, scene: ClipScene, look: VideoLook, fo
         write_atomically(folder / f'{first + number:06d}.jpg', lambda path, p=picture: _write_jpeg(path, p, look))
         if number in scene.annotated:
             records.append(dict(clip=clip, frame_id=first + number, conditions=scene.conditions,
+                                attributes=dict(look_alike=scene.alike, tools=len(scene.tools)),
                                 tools=_annotate(scene, look, rendered)))
     return records
 
@@ -298,7 +301,7 @@ def _merge(out: Path, spec: SyntheticSpec, names: list[str]) -> None:
             data['images'].append(dict(
                 id=image_id, file_name=f'frames/{name}/{image["frame_id"]:06d}.jpg', width=SIZE[0], height=SIZE[1],
                 video_id=video_id, frame_id=image['frame_id'], clip_id=offset + image['clip'], annotated=True,
-                conditions=image['conditions']))
+                conditions=image['conditions'], attributes=image['attributes']))
             data['annotations'] += [
                 dict({k: v for k, v in tool.items() if k != 'tool'}, id=len(data['annotations']) + 1 + i,
                      image_id=image_id, category_id=categories[tool['tool']]) for i, tool in enumerate(image['tools'])]

@@ -163,6 +163,7 @@ class ClipScene:
         camera: (4, 2): amplitude, frequency and phase of the sway in x and y, and a steady velocity in px per second.
         texture_seed: Of the tissue.
         conditions: Severity 0 to 1 of smoke, blood and blur.
+        alike: Whether several tools look alike, so that only motion tells which one acts.
         fold: Place (x, y) and radius in pixels of a lobe of tissue that can hide a tip.
         annotated: Numbers of the annotated frames.
     """
@@ -173,6 +174,7 @@ class ClipScene:
     camera: np.ndarray
     texture_seed: int
     conditions: dict[str, float]
+    alike: bool
     fold: tuple[float, float, float] | None
     annotated: list[int]
 
@@ -214,11 +216,12 @@ def sample_look(rng: np.random.Generator) -> VideoLook:
 
 
 def sample_clip(rng: np.random.Generator, look: VideoLook, action: str | None, fps: float, ambiguity: float,
-                length: tuple[int, int] = (7, 9), annotated: int = 3) -> ClipScene:
+                length: tuple[int, int] = (7, 9), annotated: int = 3, degradation: float = 1.0) -> ClipScene:
     """Draw a clip of ``length`` frames (least, most). ``action=None`` is an idle clip, in which no tool acts.
 
     With probability ``ambiguity`` the tools share type and looks and are drawn from one distribution, so that only
     motion tells which one acts; else whatever does not act is of a kind that never does, so that looks alone tell.
+    ``degradation`` scales the severities of smoke, blood and blur.
     """
     frames = int(rng.integers(length[0], length[1] + 1))
     kind = TOOL_OF_ACTION[action or ACTIONS[int(rng.choice(3, p=[0.45, 0.4, 0.15]))]]
@@ -233,14 +236,15 @@ def sample_clip(rng: np.random.Generator, look: VideoLook, action: str | None, f
     tools[chief].acting = action is not None
     camera = np.array([rng.uniform(0, 4, 2), rng.uniform(0.2, 0.8, 2), rng.uniform(0, 2 * np.pi, 2),
                        rng.normal(0, 5, 2)])
-    severity = rng.random(3)**2 * (rng.random(3) < [0.25, 0.35, 0.3])
+    severity = np.minimum(degradation * rng.random(3)**2 * (rng.random(3) < [0.25, 0.35, 0.3]), 1)
     # Any frame can be annotated, the first and last too, where a window is clamped.
     chosen = sorted(int(n) for n in rng.choice(frames, annotated, replace=False))
     fold = None
     if rng.random() < 0.35:
         fold = (rng.uniform(0.2, 0.8) * SIZE[0], rng.uniform(0.3, 0.8) * SIZE[1], rng.uniform(35, 70))
     return ClipScene(action, frames, fps, tools, camera, int(rng.integers(2**31)),
-                     dict(zip(('smoke', 'blood', 'blur'), (round(float(s), 3) for s in severity))), fold, chosen)
+                     dict(zip(('smoke', 'blood', 'blur'), (round(float(s), 3) for s in severity))),
+                     same and count > 1, fold, chosen)
 
 
 def _sample_tool(rng: np.random.Generator, kind: str, place: np.ndarray, angle: float, looks: int) -> ToolTrack:

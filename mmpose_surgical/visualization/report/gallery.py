@@ -29,6 +29,9 @@ from mmpose_surgical.visualization.report.runs import HEATMAPS, Run
 
 KINDS = ('chosen', 'disputed', 'worst', 'best')
 
+NOTICEABLE = 0.1
+"""Severity from which on a condition of a picture is named."""
+
 _WIDTH = 400
 _QUALITY = 82
 _NO_POINTS = Predictions.from_records([])
@@ -183,12 +186,19 @@ def conditions_of(frame: Frame) -> tuple[str, ...]:
     words = []
     for name, value in frame.extra.items():
         if isinstance(value, Mapping):
-            words += [str(k) for k, v in value.items() if v]
+            words += filter(None, (_word(str(k), v) for k, v in value.items()))
         elif isinstance(value, list):
             words += [str(v) for v in value if isinstance(v, str)]
         elif isinstance(value, str):
             words.append(f'{name}: {value}')
     return tuple(words) or ('none',)
+
+
+def _word(name: str, value: Any) -> str | None:
+    """A fraction is a severity, named where it can be seen; a count stands with its name."""
+    if isinstance(value, float):
+        return name if value >= NOTICEABLE else None
+    return f'{name}: {value}' if value and not isinstance(value, bool) else name if value else None
 
 
 def make_gallery(comparison: Comparison, annotations: Annotations, count: int, chosen: Sequence[int],

@@ -78,7 +78,7 @@ def test_pictures_are_those_of_this_version(data):
     thumbnail = cv2.resize(cv2.imread(str(frame.path(data))), (4, 3), interpolation=cv2.INTER_AREA)
     points = [round(value, 1) for tool in frame.tools for point in tool.points for value in (point.x, point.y)]
     areas = [int(tool.mask(480, 640).sum()) for tool in frame.tools]
-    assert VERSION == '2'
+    assert VERSION == '3'
     assert np.abs(thumbnail.mean(2) - THUMBNAIL).max() <= 1.5  # OpenCV and NumPy round differently between versions
     assert points == pytest.approx(POINTS, abs=0.2)
     assert areas == pytest.approx(AREAS, abs=20)

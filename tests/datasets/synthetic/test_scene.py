@@ -83,10 +83,32 @@ def test_projection_by_hand():
     assert project(np.array([0.5, -0.25, 10.0]), np.array([2.0, 0.0]))[0].tolist() == [350.0, 226.0]
 
 
+def test_degradation_scales_what_is_laid_over_a_clip_and_nothing_else():
+    def clips(scale):
+        rng = np.random.default_rng(3)
+        return [sample_clip(rng, sample_look(rng), 'clip', 10.0, 0.5, degradation=scale) for _ in range(40)]
+    clean, usual, heavy = (clips(scale) for scale in (0.0, 1.0, 4.0))
+    assert not any(v for clip in clean for v in clip.conditions.values())
+    assert any(v for clip in usual for v in clip.conditions.values())
+    for one, other in zip(usual, heavy):
+        assert one.texture_seed == other.texture_seed and one.annotated == other.annotated
+        for name, value in one.conditions.items():
+            assert other.conditions[name] == pytest.approx(min(4 * value, 1), abs=0.003)
+
+
+def test_only_several_tools_can_look_alike():
+    rng = np.random.default_rng(4)
+    clips = [sample_clip(rng, sample_look(rng), 'grasp', 10.0, 0.5) for _ in range(60)]
+    assert {clip.alike for clip in clips} == {True, False}
+    for clip in clips:
+        kinds = {tool.kind for tool in clip.tools}
+        assert clip.alike == (len(clip.tools) > 1 and len(kinds) == 1)
+
+
 def flat_scene(tools):
     tissue = (np.full((SIZE[1] + 2 * MARGIN, SIZE[0] + 2 * MARGIN, 3), 0.3, np.float32),
               np.full((SIZE[1] + 2 * MARGIN, SIZE[0] + 2 * MARGIN), TISSUE_DEPTH, np.float32))
-    return ClipScene('grasp', 8, 10.0, tools, np.zeros((4, 2)), 0, {}, None, [0]), tissue
+    return ClipScene('grasp', 8, 10.0, tools, np.zeros((4, 2)), 0, {}, False, None, [0]), tissue
 
 
 def test_tool_behind_the_tissue_is_hidden(clips):

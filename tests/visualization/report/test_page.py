@@ -170,8 +170,10 @@ def test_frames_are_chosen_by_what_methods_made_of_them(toy_data):
     chosen = choose_frames(frames, [good, bad], 1, [d])
     assert [(kind, f.image_id) for kind, f in chosen] == [('chosen', d), ('disputed', c), ('worst', b), ('best', a)]
     assert len({(f.video.id, f.clip.id) for _, f in choose_frames(frames, [good, bad], 9)}) == 4
-    by_id[a].extra = dict(conditions=dict(smoke=0.3, blur=0.), tags=['dark'], tissue='liver')
-    assert conditions_of(by_id[a]) == ('smoke', 'dark', 'tissue: liver') and conditions_of(by_id[b]) == ('none',)
+    by_id[a].extra = dict(conditions=dict(smoke=0.3, blur=0.001), tags=['dark'], tissue='liver',
+                           attributes=dict(look_alike=True, still=False, tools=2, gas=0))
+    assert conditions_of(by_id[a]) == ('smoke', 'dark', 'tissue: liver', 'look_alike', 'tools: 2')
+    assert conditions_of(by_id[b]) == ('none',)
 
 
 def test_a_heatmap_lies_where_its_point_is():
