@@ -65,13 +65,15 @@ def load_backbone(backbone, path: str) -> None:
 
 def trainer_class(backbone_weights: str | None = None) -> type:
     """ultralytics' pose trainer with ordered tips, and without looking at validation pictures."""
+    import torch
     from ultralytics.models.yolo.pose import PoseTrainer
     from ultralytics.utils.torch_utils import strip_optimizer
 
     class Trainer(PoseTrainer):
 
         def get_model(self, cfg=None, weights=None, verbose: bool = True):
-            model = super().get_model(cfg, weights, verbose)
+            # The memory format that halves the time of depthwise networks on CPU.
+            model = super().get_model(cfg, weights, verbose).to(memory_format=torch.channels_last)
             if backbone_weights and weights is None:
                 load_backbone(model.model[0], backbone_weights)
             return model

@@ -1,0 +1,136 @@
+"""The figures of ablation.json as Markdown."""
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmpose_surgical.evaluation.summary import p_text, percent, percent_range
+from mmpose_surgical.visualization.report.comparison import Comparison, Method
+from mmpose_surgical.visualization.report.runs import Run
+from mmpose_surgical.visualization.report.tables import all_tables
+from mmpose_surgical.visualization.report.texts import markdown_table
+
+LANDMARKS = ('tip', 'anchor')
+_INTRODUCTION = """# The compared methods on the synthetic bench
+
+`python benchmarks/ablation.py`. Rates in per cent at 15 px on 640x480, L2 in pixels over matched pairs; in brackets
+95 % intervals (BCa over videos x seeds). Counts are summed over the seeds; each threshold is chosen on validation
+videos. `simulated` (near-ideal) and `grabcut` (poor) are stand-ins for SAM 3. Best of a column in bold.
+
+All methods: pictures of 192x144, batches of 8, the same 31 training videos and augmentation, and as backbone a
+MobileNetV2 with the same ImageNet weights, whose first two stages stay as they are. So rows named after RTMPose,
+SimpleBaseline and YOLOv8 have their heads, targets and losses, not their usual backbones, whose weights could not be
+had. The coarse network sees three frames of each clip, the external baselines one. Epochs differ: the methods that
+learn later got more (`epochs`); behind a refiner there are, besides, the coarse network and its three folds. What half
+the length gave is in the last table of the first bench.
+"""
+
+
+def tables(record: dict[str, Any]) -> str:
+    """The whole file."""
+    parts = [_bench(data, found) for data, found in record['benches'].items() if found['methods']]
+    return '\n'.join([_INTRODUCTION, *(line for part in parts for line in part)])
+
+
+def _bench(data: str, found: dict[str, Any]) -> list[str]:
+    lines = [f'## {data}: {found["test_frames"]} test frames of {found["test_videos"]} videos, ground truth '
+             f'{found["data"]["sha256"][:12]}', '', *_overview(found)]
+    rows = Comparison(tuple(Method(name, (Run(Path(name), metrics, {}, Path(name)),))
+                            for name, metrics in found['methods'].items() if not _is_variant(name)))
+    if rows.methods:
+        for table in all_tables(rows):
+            if table.key in ('methods', 'strategies'):
+                lines += ['', f'### {table.title}', '', *markdown_table(table)]
+        lines += ['', '### F1 of tips by condition', '', *_conditions(found)]
+    if found['paper']:
+        lines += ['', "### The paper's orderings", '', *_orderings(found['paper'])]
+    for title, key in (('Other differences', 'others'), ('Longer against shorter training', 'lengths')):
+        if found[key]:
+            lines += ['', f'### {title}', '', *_differences(found[key])]
+    return [*lines, '']
+
+
+def _is_variant(name: str) -> bool:
+    """Whether a method is no row of the paper's tables: another length, window or kind of training predictions."""
+    return name.endswith(('_half', '_double')) or name.startswith(('coarse_t', 'in_sample'))
+
+
+def _overview(found: dict[str, Any]) -> list[str]:
+    """One line for each method, variants too."""
+    rows = []
+    for name, metrics in found['methods'].items():
+        prior, idle = metrics['meta']['prior'], metrics['false_points_per_idle_minute']['all']
+        ious = ' / '.join(f'{np.mean([report[split]["mean_iou"] for report in metrics["priors"]]):.2f}'
+                          for split in ('train', 'test')) if metrics['priors'][0] else '-'
+        active = metrics['above_chance']
+        in_sample = metrics['meta']['coarse_for_training'] == 'in-sample'
+        rows.append([name, ', '.join(map(str, metrics['seed'])), metrics['epochs'][0],
+                     '-' if prior is None else prior['backend'] + (', in-sample' if in_sample else ''), ious,
+                     *(_f1(metrics['results']['overall'][lm]) for lm in LANDMARKS), percent(active['accuracy']),
+                     f'{_with_interval(active["difference"], active["ci95"], "+")}, p {p_text(active["p"])}',
+                     '-' if idle is None else f'{idle:.0f}', f'{np.median(metrics["seconds"]) / 60:.0f}'])
+    return [*_table(['method', 'seeds', 'epochs', 'prior', 'its IoU, train / test', 'tip F1', 'anchor F1',
+                     'best tip on the acting tool', 'above chance', 'false points / idle min', 'minutes'], rows), '',
+            'Best tip on the acting tool: of the frames with several tools in view, whatever the score; chance is one '
+            f'over their number, {percent(found["chance"])} % in the mean. IoU of the prior with the acting tool, '
+            'failed priors counted as 0. Minutes on one core of two, with all stages that were not there yet.']
+
+
+def _f1(cell: dict[str, Any]) -> str:
+    return _with_interval(cell['f1'], cell.get('ci95', {}).get('f1'))
+
+
+def _conditions(found: dict[str, Any]) -> list[str]:
+    """F1 of tips of each method by each value of what is told of the pictures."""
+    methods = {name: metrics for name, metrics in found['methods'].items() if not _is_variant(name)}
+    groups = next(iter(methods.values()))['by']
+    heads = [f'{name.removeprefix("conditions.").replace("_", " ")}: {value}' for name, values in groups.items()
+             for value in values]
+    rows = [[name, *(percent(cell['tip']['f1']) for values in metrics['by'].values() for cell in values.values())]
+            for name, metrics in methods.items()]
+    return _table(['method', *heads], rows)
+
+
+def _orderings(entries: Sequence[dict[str, Any]]) -> list[str]:
+    """Whether the paper's pairs are ordered here as there."""
+    rows = []
+    for entry in entries:
+        for lm in LANDMARKS:
+            cell = entry['f1']['overall'][lm]
+            sure = cell.get('p_holm') is not None and cell['p_holm'] < 0.05
+            verdict = ('holds' if cell['difference'] > 0 else 'is reversed') if sure else 'cannot be told'
+            rows.append([f'{entry["a"]} > {entry["b"]}', lm, len(entry['seeds']),
+                         *(percent(cell[side]) for side in 'ab'),
+                         _with_interval(cell['difference'], cell['ci95'], '+'), p_text(cell['p']),
+                         p_text(cell.get('p_holm')), verdict])
+    return [*_table(['better in the paper', 'landmark', 'seeds', 'a', 'b', 'a - b', 'p', 'p (Holm)', 'here'], rows), '',
+            'Paired by video; p is the larger of permutation by video and bootstrap. The verdict is at 5 % after '
+            "Holm's correction over all rows. In the paper direct mask supervision and refinement without prior have "
+            'the same anchor F1 (56.4).']
+
+
+def _differences(entries: Iterable[dict[str, Any]]) -> list[str]:
+    """Paired differences, and whether they are smaller than the margin."""
+    rows, margin = [], 0.0
+    for entry in entries:
+        parts = [*(entry['f1']['overall'][lm] for lm in LANDMARKS), entry['active_tool_accuracy']]
+        margin = parts[0]['equivalence']['margin']
+        cells = [text for part in parts for text in (
+            _with_interval(part['difference'], part['ci95'], '+'), p_text(part['p']))]
+        equal = (f'{ {True: "yes", False: "no", None: "-"}[part["equivalence"]["equivalent"]]} '
+                 f'({p_text(part["equivalence"]["p"])})' for part in parts)
+        rows.append([f'{entry["a"]} - {entry["b"]}', len(entry['seeds']), *cells, ', '.join(equal)])
+    return [*_table(['a - b', 'seeds', 'tip F1', 'p', 'anchor F1', 'p', 'acting tool', 'p',
+                     'equivalent: tip, anchor, acting tool'], rows), '',
+            f'Not corrected for many comparisons. The last column tests equivalence within +-{100 * margin:g} points '
+            '(p). Points below the threshold count as no answer for the acting tool here.']
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    return [f'| {" | ".join(map(str, cells))} |' for cells in (heads, ['---'] * len(heads), *rows)]
+
+
+def _with_interval(value: float | None, ends: Sequence[float] | None, sign: str = '') -> str:
+    told = '-' if value is None else f'{100 * value:{sign}.1f}'
+    return told if ends is None else f'{told} ({percent_range(ends, " to ", sign)})'

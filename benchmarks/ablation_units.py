@@ -1,0 +1,178 @@
+"""The units of ablation.py: which method with which seed, and what is kept of each when it is done."""
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import describe_machine
+
+from mmpose_surgical.datasets.annotations import Annotations, load_annotations
+from mmpose_surgical.datasets.splits import frames_of_split
+from mmpose_surgical.datasets.synthetic.generate import SPECS, generate
+from mmpose_surgical.evaluation.predictions import Predictions, read_predictions, surest_of_equal, write_predictions
+from mmpose_surgical.evaluation.thresholds import read_thresholds
+from mmpose_surgical.files import read_json, write_json
+from mmpose_surgical.pipeline.artifacts import content_of, digest_of
+from mmpose_surgical.pipeline.config import load_config
+from mmpose_surgical.pipeline.run import parse_options
+from mmpose_surgical.visualization.report.runs import read_runs
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = ROOT / 'work_dirs/bench'
+UNITS = ROOT / 'benchmarks/results/ablation'
+BENCH, MOTION, LOOKS = 'bench', 'bench_motion', 'bench_looks'
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the tables: a config with options, on one bench.
+
+    Args:
+        name: Of the row and of the folder.
+        config: Name of the config in configs/bench.
+        options: ``--cfg-options`` besides seed and data.
+        data: Name of the bench, which is the spec of its data too.
+        chain: Whether it stands on stages that others of its seed stand on too (coarse, folds, priors): one at a time.
+        seeds: The first so many seeds alone; ``None``: all that are asked for.
+    """
+    name: str
+    config: str
+    options: tuple[str, ...] = ()
+    data: str = BENCH
+    chain: bool = False
+    seeds: int | None = None
+
+    def folder(self, seed: int) -> Path:
+        # The refiners look for the coarse network by the name of its config.
+        return RUNS / self.data / f'seed{seed}' / f'bench_{self.name}'
+
+    @property
+    def config_file(self) -> str:
+        return f'configs/bench/{self.config}.py'
+
+    @property
+    def all_options(self) -> list[str]:
+        data = f'data/{self.data}'
+        return [f'data_root={data}', f'synthetic.root={data}', f'synthetic.spec={self.data}', *self.options]
+
+    def command(self, seed: int) -> list[str]:
+        return ['tools/train.py', self.config_file, '--work-dir', str(self.folder(seed).relative_to(ROOT)),
+                '--cfg-options', f'randomness.seed={seed}', *self.all_options]
+
+
+def refiner(name: str, backend: str) -> Method:
+    return Method(f'{name}_{backend}', f'bench_{name}', (f'prior.backend={backend}', ), chain=True)
+
+
+# Controls of half the length show what a longer training could still bring.
+HALF_EPOCHS = dict(coarse=6, direct_mask=6, simplebaseline=18, rtmpose=36, yolov8_pose=6)
+METHODS = [
+    Method('coarse', 'bench_coarse', chain=True),
+    Method('direct_mask', 'bench_direct_mask'),
+    Method('simplebaseline', 'bench_simplebaseline'),
+    Method('rtmpose', 'bench_rtmpose'),
+    Method('yolov8_pose', 'bench_yolov8_pose'),
+    Method('refine', 'bench_refine', chain=True),
+    refiner('refine_prior', 'simulated'),
+    refiner('refine_prior_aux', 'simulated'),
+    refiner('refine_prior', 'grabcut'),
+    refiner('refine_prior_aux', 'grabcut'),
+    Method('in_sample_simulated', 'bench_refine_prior_aux', ('prior.backend=simulated', 'coarse.out_of_fold=False'),
+           chain=True),
+    *(Method(f'coarse_t{frames}', 'bench_coarse', (f'clip.num_frames={frames}',), data)
+      for data in (MOTION, LOOKS) for frames in (1, 5)),
+    Method('refine_prior_aux_half', 'bench_refine_prior_aux', ('prior.backend=simulated', 'train_cfg.max_epochs=6'),
+           chain=True, seeds=1),
+    *(Method(f'{name}_half', f'bench_{name}', (f'train_cfg.max_epochs={epochs}',), seeds=1)
+      for name, epochs in HALF_EPOCHS.items()),
+    # As long as the coarse network and a refiner behind it together: is it refinement, or more training?
+    Method('coarse_double', 'bench_coarse', ('train_cfg.max_epochs=24',), seeds=1),
+]
+
+
+def make_data() -> None:
+    """Generate the benches that are missing; they are the same on every machine."""
+    for data in (BENCH, MOTION, LOOKS):
+        generate(ROOT / 'data' / data, SPECS[data])
+
+
+@cache
+def recipe(method: Method) -> str:
+    """Digest of a method's config as it is now, without seed and folders; a refiner's has its coarse network's too."""
+    cfg = load_config(ROOT / method.config_file, parse_options(method.all_options), 'recipe')
+    coarse = dict(cfg.get('coarse') or {})
+    parts = [cfg, load_config(coarse.pop('config'), parse_options(method.all_options[:3]), 'recipe')] if coarse else [
+        cfg]
+    return digest_of([coarse, [{name: content_of(part.get(name)) for name in (
+        'model', 'codec', 'clip', 'prior', 'train_dataloader', 'test_dataloader', 'test_evaluator', 'optim_wrapper',
+        'param_scheduler', 'train_cfg')} for part in parts]])
+
+
+def _paths(method: Method, seed: int) -> tuple[Path, Path, Path]:
+    """Record, and answers on test and validation split, of a unit."""
+    place = UNITS / method.data / method.name
+    return tuple(place / f'seed{seed}{end}' for end in ('.json', '_test.csv.gz', '_val.csv.gz'))
+
+
+def keep(method: Method, seed: int, seconds: int) -> None:
+    """Keep a finished unit's answers, and all that its numbers stand on. The record comes last, and makes it whole."""
+    folder = method.folder(seed)
+    run, = read_runs([folder])
+    record, *answers = _paths(method, seed)
+    for path, split in zip(answers, ('test', 'val')):
+        write_predictions(path, _rounded(read_predictions(folder / f'{split}_predictions.json')))
+    thresholds, chosen = read_thresholds(folder / 'thresholds.json')
+    priors = run.fact_folder('priors')
+    content = run.record['content']
+    write_json(record, dict(
+        command='python ' + ' '.join(method.command(seed)), seed=seed, recipe=recipe(method), settings=run.settings,
+        thresholds=thresholds, validation_f1=chosen['f1'], epochs=content['train_cfg']['max_epochs'], seconds=seconds,
+        priors=priors and prior_quality(priors, load_annotations(ROOT / 'data' / method.data)),
+        meta={name: run.meta.get(name) for name in (
+            'data', 'split', 'config', 'git_commit', 'checkpoint', 'prior', 'coarse_for_training', 'target_masks',
+            'box', 'threshold_from')}, machine=describe_machine()))
+
+
+def _rounded(points: Predictions) -> Predictions:
+    """Places to a hundredth of a pixel; scores as they are, because the threshold is one of them."""
+    by_image: dict[int, list[dict[str, Any]]] = {}
+    for row in points.records():
+        by_image.setdefault(row['image_id'], []).append(row | dict(x=round(row['x'], 2), y=round(row['y'], 2)))
+    return Predictions.from_records(row for rows in by_image.values() for row in surest_of_equal(rows))
+
+
+def prior_quality(folder: Path, annotations: Annotations) -> dict[str, dict[str, Any]]:
+    """How good the mask priors of a store are, for each split: those of training pictures are made otherwise."""
+    from mmpose_surgical.pipeline.prompting import active_mask, instance_masks, load_prior_frame
+    from mmpose_surgical.priors.maker import PriorJob, report_priors
+    from mmpose_surgical.priors.store import RecordStore
+    store, found = RecordStore(folder), {}
+    for split in ('train', 'val', 'test'):
+        # No picture is loaded and nothing prompted: the priors are there.
+        report = report_priors((PriorJob(
+            frame.image_id, partial(load_prior_frame, frame, annotations.root), np.zeros((0, 2)), np.zeros(0),
+            partial(instance_masks, frame), partial(active_mask, frame))
+            for frame in frames_of_split(annotations, split)), store)
+        found[split] = dict(asdict(report), mean_iou=report.mean_iou)
+    return found
+
+
+def kept(method: Method, seed: int) -> dict[str, Any] | None:
+    """The record of a unit; ``None`` where none was kept, or one that was trained by another config than today's."""
+    path = _paths(method, seed)[0]
+    record = read_json(path) if path.exists() else None
+    return record if record and record['recipe'] == recipe(method) else None
+
+
+def units_of(method: Method) -> list[tuple[dict[str, Any], Predictions]]:
+    """All kept seeds of a method, with their answers on the test split."""
+    seeds = sorted(int(path.stem.removeprefix('seed')) for path in (UNITS / method.data / method.name).glob('*.json'))
+    found = []
+    for seed in seeds:
+        record = kept(method, seed)
+        if record is None:
+            print(f'{method.data} {method.name}, seed {seed} was trained by another config and is left out')
+        else:
+            found.append((record, read_predictions(_paths(method, seed)[1])))
+    return found
