@@ -86,6 +86,9 @@ METHODS = [
            chain=True, seeds=1),
     *(Method(f'{name}_half', f'bench_{name}', (f'train_cfg.max_epochs={epochs}',), seeds=1)
       for name, epochs in HALF_EPOCHS.items()),
+    # What RTMPose's learning rate stands on.
+    *(Method(f'rtmpose_rate_{rate}', 'bench_rtmpose', (f'optim_wrapper.optimizer.lr={rate}', 'train_cfg.max_epochs=12'),
+             seeds=1) for rate in ('5e-5', '1e-4', '3e-4', '1e-3')),
     # As long as the coarse network and a refiner behind it together: is it refinement, or more training?
     Method('coarse_double', 'bench_coarse', ('train_cfg.max_epochs=24',), seeds=1),
 ]

@@ -29,10 +29,10 @@ def train(config: str, data: Path, folder: Path, *more: str, **flags) -> int:
     return train_command(argparse.Namespace(**args | flags))
 
 
-def evaluate(config: Path, checkpoint: Path, folder: Path, *options: str, **flags) -> int:
-    """``tools/test.py`` in this process; results go to ``folder``."""
+def evaluate(config: Path, checkpoint: Path, folder: Path | None, *options: str, **flags) -> int:
+    """``tools/test.py`` in this process; results go to ``folder``, or to the default."""
     from mmpose_surgical.pipeline.testing import test_command
-    args = dict(config=str(config), checkpoint=str(checkpoint), split='test', work_dir=str(folder), out=None, dump=None,
-                show_dir=None, overlays=2, heatmaps=False, score_thr=None,
+    args = dict(config=str(config), checkpoint=str(checkpoint), split='test', work_dir=folder and str(folder), out=None,
+                dump=None, show_dir=None, overlays=2, heatmaps=False, score_thr=None,
                 cfg_options=list(options), launcher='none', local_rank=0)
     return test_command(argparse.Namespace(**args | flags))

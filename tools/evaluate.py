@@ -64,14 +64,10 @@ def canvas(text: str) -> tuple[float, float] | None:
     return int(width), int(height)
 
 
-def thresholds(text: str | None) -> tuple[float | dict | None, str | dict | None]:
-    """The thresholds of ``--score-thr`` and where they come from."""
+def thresholds(text: str | None) -> tuple[float | dict | None, str | None]:
+    """The thresholds that ``--score-thr`` spells out and where they come from."""
     if text is None:
         return None, None
-    if text.endswith('.json'):
-        from mmpose_surgical.evaluation.thresholds import read_thresholds, threshold_source
-        values, meta = read_thresholds(text)
-        return values, threshold_source(text, meta)
     parts = text.split(',') if '=' in text else [f'={text}']
     try:
         values = {name.strip(): float(value) for name, value in (part.split('=') for part in parts)}
@@ -127,7 +123,8 @@ def run(args: argparse.Namespace) -> None:
     rules = Rules(args.tolerance, args.canvas, args.visible_only, args.complete_frames, args.match,
                   annotations.landmarks, annotations.by_id)
     resamples = 0 if args.no_bootstrap else RESAMPLES
-    runs, values, origins = method(args.pred, args.score_thr, args.score_thr_from, annotations, frames, rules)
+    runs, values, origins = method(args.pred, args.score_thr, args.score_thr_from, annotations, frames, rules,
+                                   args.split)
     metrics = summary.with_meta(evaluate_in_full(frames, runs, values, rules, by=args.by, resamples=resamples),
                                 data=summary.describe_data(annotations), split=args.split,
                                 predictions=single(names(args.pred)), threshold_from=single(origins),
@@ -139,7 +136,7 @@ def run(args: argparse.Namespace) -> None:
         console.print('ignored predictions: ' + ', '.join(f'{n} ({name})' for name, n in ignored.items()))
     if args.compare:
         others, other_values, other_origins = method(args.compare, args.score_thr, args.compare_score_thr_from,
-                                                     annotations, frames, rules)
+                                                     annotations, frames, rules, args.split)
         found = compare(match_runs(frames, runs, values, rules), match_runs(frames, others, other_values, rules),
                         margin=None if args.margin is None else args.margin / 100, resamples=resamples)
         metrics['comparison'] = {'of': names(args.pred), 'with': names(args.compare),
@@ -150,7 +147,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def method(files: list[str], score_thr: str | None, score_thr_from: list[str], annotations: Any, frames: list[Any],
-           rules: Any) -> tuple[list, list, list]:
+           rules: Any, split: str | None) -> tuple[list, list, list]:
     """Predictions, thresholds and where those come from, of each seed of a method."""
     from mmpose_surgical.evaluation.predictions import read_predictions
     from mmpose_surgical.evaluation.thresholds import (
@@ -161,6 +158,8 @@ def method(files: list[str], score_thr: str | None, score_thr_from: list[str], a
         threshold_source,
     )
     runs = [read_predictions(file, known_images=annotations.by_id) for file in files]
+    if score_thr is not None and score_thr.endswith('.json'):
+        score_thr_from = [score_thr]
     if score_thr_from:
         if len(score_thr_from) not in (1, len(files)):
             raise UserError(f'{len(score_thr_from)} threshold files for {len(files)} predictions', '--score-thr-from',
@@ -170,6 +169,9 @@ def method(files: list[str], score_thr: str | None, score_thr_from: list[str], a
             refuse_seen_videos(file, meta, annotations, frames)
         found = [(values, threshold_source(file, meta)) for file, (values, meta) in zip(score_thr_from, read)]
     elif score_thr == 'best':
+        if split == 'test':
+            raise UserError('no threshold is chosen on the test split', '--score-thr best', 'choose it on validation '
+                            '(--split val --score-thr best --out FILE), and name that file with --score-thr-from')
         chosen = [choose_thresholds(frames, run, **vars(rules)) for run in runs]
         found = [({name: values[name] for name in rules.landmarks}, THIS_DATA) for values in chosen]
     else:

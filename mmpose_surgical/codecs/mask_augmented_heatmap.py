@@ -1,5 +1,6 @@
 """The target of direct mask supervision: Gaussian peaks on a weak plateau over the acting tool."""
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from mmpose.registry import KEYPOINT_CODECS
@@ -29,7 +30,7 @@ class MaskAugmentedHeatmap(LandmarkHeatmap):
         kwargs: Other arguments of :class:`LandmarkHeatmap`.
     """
 
-    auxiliary_encode_keys = {'landmark_annotated', 'tool_mask'}
+    auxiliary_encode_keys = {'landmark_annotated', 'tool_mask', 'tool_actions'}
 
     def __init__(self, input_size: tuple[int, int], heatmap_size: tuple[int, int], alpha: float = 0.1,
                  **kwargs) -> None:
@@ -47,7 +48,8 @@ class MaskAugmentedHeatmap(LandmarkHeatmap):
                keypoints: np.ndarray,
                keypoints_visible: np.ndarray | None = None,
                landmark_annotated: np.ndarray | None = None,
-               tool_mask: np.ndarray | None = None) -> dict:
+               tool_mask: np.ndarray | None = None,
+               tool_actions: Sequence[str | None] | None = None) -> dict:
         """Landmarks and mask to target maps.
 
         Args:
@@ -55,6 +57,8 @@ class MaskAugmentedHeatmap(LandmarkHeatmap):
             keypoints_visible: See :meth:`LandmarkHeatmap.encode`.
             landmark_annotated: See :meth:`LandmarkHeatmap.encode`.
             tool_mask: Bool (h, w) on the heatmap grid, the acting tools' masks joined.
+            tool_actions: See :meth:`LandmarkHeatmap.encode`. With maps per action the plateau lies in those of the
+                actions that are done in this frame.
 
         Returns:
             As :meth:`LandmarkHeatmap.encode`.
@@ -62,10 +66,13 @@ class MaskAugmentedHeatmap(LandmarkHeatmap):
         if tool_mask is None:
             raise UserError('direct mask supervision without masks', 'train_dataloader.dataset.pipeline',
                             "put dict(type='LoadToolMask') before GenerateTarget")
-        encoded = super().encode(keypoints, keypoints_visible, landmark_annotated)
+        encoded = super().encode(keypoints, keypoints_visible, landmark_annotated, tool_actions)
         gaussians = encoded['heatmaps']
         # Within the radius of the nearest point its Gaussian is at least alpha, and nowhere else.
-        plateau = np.where(tool_mask, np.float32(self.alpha), np.float32(0))
+        plateau = np.broadcast_to(np.where(tool_mask, np.float32(self.alpha), np.float32(0)), gaussians.shape)
+        if self.actions:
+            done = [action in (tool_actions or ()) for action in self.actions]
+            plateau = plateau * np.tile(np.float32(done), len(self.landmarks))[:, None, None]
         encoded['heatmaps'] = np.where(gaussians >= self.alpha, gaussians, plateau)
         return encoded
 

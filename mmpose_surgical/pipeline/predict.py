@@ -2,6 +2,7 @@
 import copy
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -10,6 +11,7 @@ from mmengine.dist import get_dist_info
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmengine.utils import import_modules_from_strings
+from mmpose.codecs.base import BaseKeypointCodec
 from mmpose.registry import DATASETS, MODELS
 from torch.utils.data import DataLoader, Subset
 
@@ -27,6 +29,17 @@ def load_model(cfg: Config, checkpoint: Path) -> torch.nn.Module:
     model = MODELS.build(model_cfg)
     load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
     return model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+
+
+def stored_maps(decoder: BaseKeypointCodec, heatmaps: np.ndarray) -> np.ndarray:
+    """Maps (C, h, w) as they are kept: one per landmark type, or, of a codec such as SimCC, one per slot.
+
+    SimCC's maps are as fine as its bins, finer than the picture that the network saw; they are for the eye alone.
+    """
+    if hasattr(decoder, 'per_landmark'):
+        return decoder.per_landmark(heatmaps)
+    size = [side // 4 for side in decoder.input_size]
+    return np.stack([cv2.resize(maps, size, interpolation=cv2.INTER_AREA) for maps in heatmaps])
 
 
 @torch.no_grad()
@@ -58,7 +71,7 @@ def predict_into_store(cfg: Config, checkpoint: Path, split: str, artifact: Arti
             for sample in model.test_step(batch):
                 instances = sample.pred_instances
                 key = f'{sample.img_id}-{artifact.fingerprint}'
-                heatmaps = model.head.decoder.per_landmark(sample.pred_fields.heatmaps.float().cpu().numpy())
+                heatmaps = stored_maps(model.head.decoder, sample.pred_fields.heatmaps.float().cpu().numpy())
                 store.put(key, dict(
                     heatmaps=heatmaps.astype(np.float16),
                     keypoints=np.asarray(instances.keypoints[0], np.float32),

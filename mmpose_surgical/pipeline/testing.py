@@ -62,6 +62,8 @@ def test_command(args: argparse.Namespace) -> int:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     if by_ultralytics(cfg):
         check_ultralytics(cfg)
+        if args.heatmaps:
+            raise UserError('this model has no heatmaps', '--heatmaps', 'leave it out')
     start_processes(args.launcher)
     if plan is not None:
         plan.run(console)

@@ -35,6 +35,16 @@ def test_values_by_hand(codec):
     assert encode(codec, tip=(12, 4))[0, 4, 12] == 1  # off the mask the keypoint region wins
 
 
+def test_the_plateau_lies_in_the_maps_of_the_action(plugin):
+    from mmpose_surgical.codecs.mask_augmented_heatmap import MaskAugmentedHeatmap
+    codec = MaskAugmentedHeatmap(**SIZE, sigma=1.0, channels='action_landmark', actions=('clip', 'grasp'))
+    points, visible = np.full((1, 3, 2), 24, np.float32), np.array([[1, 0, 0]], np.float32)
+    maps = codec.encode(points, visible, tool_mask=MASK, tool_actions=['grasp'])['heatmaps']
+    assert [float(m.max()) for m in maps] == pytest.approx([0, 1, 0, 0.1])  # tips of clip, grasp; anchors of them
+    idle = codec.encode(points, np.zeros_like(visible), tool_mask=np.zeros_like(MASK), tool_actions=[None])['heatmaps']
+    assert not idle.any()
+
+
 @settings(max_examples=50, deadline=None)
 @given(x=st.floats(0, 15), y=st.floats(0, 11), alpha=st.floats(0.02, 0.5))
 def test_regions_are_those_of_the_radius_and_the_gate_reads_them(plugin, x, y, alpha):

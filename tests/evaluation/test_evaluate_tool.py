@@ -81,6 +81,7 @@ def test_split(data_set, pred, tmp_path):
     (['--score-thr-from', 'a.json', 'b.json'], '2 threshold files for 1 predictions'),
     (['--by', 'fog'], 'no picture has the attribute fog'),
     (['--compare', 'p.json', '--no-bootstrap'], 'stands on the bootstrap'),
+    (['--split', 'test', '--score-thr', 'best'], 'no threshold is chosen on the test split'),
     (['--margin', '3'], 'tests a difference (--margin)'),
     (['--compare', 'p.json', '--margin', '0'], 'between 0 and 100'),
     (['--compare', 'p.json', '--score-thr-from', 'a.json'], 'a threshold of its own'),
@@ -159,5 +160,9 @@ def test_a_threshold_of_the_reported_videos_is_refused(cases, main, monkeypatch)
     monkeypatch.chdir(cases)
     main('--gt', '.', '--pred', 'ours1.json', '--split', 'val', '--score-thr', 'best', '--out', 'val.json')
     for split in ([], ['--split', 'val']):
-        code, _, error = main('--gt', '.', '--pred', 'ours1.json', '--score-thr-from', 'val.json', *split)
-        assert code == 1 and 'chosen on split val' in error
+        for option in ('--score-thr-from', '--score-thr'):
+            code, _, error = main('--gt', '.', '--pred', 'ours1.json', option, 'val.json', *split)
+            assert code == 1 and 'chosen on split val' in error
+    main('--gt', '.', '--pred', 'ours1.json', '--score-thr', 'best', '--out', 'all.json')
+    code, _, error = main('--gt', '.', '--pred', 'ours1.json', '--score-thr', 'all.json', '--split', 'test')
+    assert code == 1 and 'chosen on all videos' in error

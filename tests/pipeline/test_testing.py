@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pipeline_runs import evaluate
+from pipeline_runs import evaluate, train
 from toy_data import write_toy_data
 
 from mmpose_surgical.datasets.annotations import load_annotations
@@ -48,6 +48,20 @@ def test_heatmaps_are_stored_for_the_report(refined, toy_data, tmp_path):
     # They are the refiner's own, not the coarse ones that it read.
     coarse = RecordStore(refined / 'demo_coarse' / 'predictions').get(frames[0].image_id)[0]['heatmaps']
     assert not (heatmaps == coarse).all()
+
+
+def test_heatmaps_of_a_simcc_head_are_those_of_its_slots(plugin, toy_data, tmp_path):
+    from mmpose_surgical.visualization.report.gallery import heatmap_folder
+    from mmpose_surgical.visualization.report.runs import read_runs
+    assert train('configs/demo/demo_rtmpose.py', toy_data, tmp_path, 'model.backbone.init_cfg.checkpoint=none') == 0
+    folder = tmp_path / 'demo_rtmpose'
+    assert evaluate(folder / 'demo_rtmpose.py', folder / 'epoch_2.pth', None, f'data_root={toy_data}',
+                    heatmaps=True) == 0
+    # The report finds them where tools/test.py leaves them by default.
+    where = heatmap_folder(read_runs([folder])[0])
+    assert where == folder / f'test-{toy_data.name}-test' / HEATMAPS
+    image_id = frames_of_split(load_annotations(toy_data), 'test')[0].image_id
+    assert RecordStore(where).get(image_id)[0]['heatmaps'].shape == (3, 12, 16)
 
 
 def test_the_folder_of_a_training_is_refused(refined):

@@ -53,6 +53,8 @@ def test_whole_run_and_test_in_original_pixels(plugin, fake, toy_data, tmp_path,
     assert 'yolov8 pose  done' in capsys.readouterr().out
     assert evaluate(folder / f'{NAME}.py', folder / 'epoch_2.pt', tmp_path / 'again', f'data_root={toy_data}') == 0
     assert json.loads((tmp_path / 'again/metrics.json').read_text())['results'] == metrics['results']
+    with pytest.raises(UserError, match='no heatmaps .--heatmaps.'):
+        evaluate(folder / f'{NAME}.py', folder / 'epoch_2.pt', tmp_path / 'again', heatmaps=True)
     with pytest.raises(UserError, match='made from something else: model.train.degrees: 30.0 -> 5'):
         train(CONFIG, toy_data, tmp_path, DOUBLE, 'model.train.degrees=5')
 

@@ -1,7 +1,7 @@
 # RTMPose-m (Jiang et al., 2023): CSPNeXt, RTMCCHead, SimCCLabel and KLDiscretLoss as in MMPose, one frame.
 #
-# Data, input size, augmentation and schedule are those of the other methods. What follows from a head that gives each
-# of tip1, tip2 and anchor one output:
+# Data, input size, augmentation and length are those of the other methods, the learning rate is not. What follows from
+# a head that gives each of tip1, tip2 and anchor one output:
 # - Several acting tools: one instance per box, and the box is the whole picture. CanonicalTool leaves the tool nearest
 #   the middle of the input; points of a second one are missed.
 # - Unordered tips: CanonicalTool orders them from left to right behind augmentation, or both outputs would learn the
@@ -33,11 +33,15 @@ model = dict(
         type='RTMCCHead',
         in_channels=768,
         out_channels=3,
+        input_size=codec['input_size'],
+        in_featuremap_size=tuple(side // 32 for side in codec['input_size']),
+        simcc_split_ratio=codec['simcc_split_ratio'],
         final_layer_kernel_size=7,
         gau_cfg=dict(
             hidden_dims=256, s=128, expansion_factor=2, dropout_rate=0., drop_path=0., act_fn='SiLU',
             use_rel_bias=False, pos_enc=False),
-        loss=dict(type='KLDiscretLoss', use_target_weight=True, beta=10., label_softmax=True)),
+        loss=dict(type='KLDiscretLoss', use_target_weight=True, beta=10., label_softmax=True),
+        decoder={name: value for name, value in codec.items() if name != '_delete_'}),
     test_cfg=dict(flip_test=False))
 
 train_dataloader = dict(dataset=dict(pipeline=[

@@ -20,6 +20,7 @@ model = dict(
         type='HeatmapHead',
         in_channels=2048,
         out_channels=2,
-        loss=dict(type='KeypointMSELoss', use_target_weight=True)),
+        loss=dict(type='KeypointMSELoss', use_target_weight=True),
+        decoder=_base_.codec),
     train_cfg=dict(compute_acc=False),
     test_cfg=dict(flip_test=False, output_heatmaps=False))

@@ -119,7 +119,9 @@ def _open(folder: Path | None) -> RecordStore | None:
 def heatmap_folder(run: Run) -> Path | None:
     """The store of a run's own heatmaps: dumped by ``tools/test.py``, or a coarse network's for its refiners."""
     is_coarse = run.folder == run.trained_in and run.fact_folder('coarse') is None
-    places = [run.folder / HEATMAPS, *([run.folder / 'predictions'] if is_coarse else [])]
+    # Where tools/test.py leaves them by default.
+    tested = run.folder / f'test-{run.meta["data"]["name"]}-{run.meta.get("split")}'
+    places = [run.folder / HEATMAPS, tested / HEATMAPS, *([run.folder / 'predictions'] if is_coarse else [])]
     return next((place for place in places if (place / MANIFEST).is_file()), None)
 
 
