@@ -10,7 +10,7 @@ from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.evaluation.evaluator import OVERALL, RESERVED
 from mmpose_surgical.evaluation.summary import provenance
 from mmpose_surgical.landmarks import LANDMARKS
-from mmpose_surgical.visualization.report.runs import Run
+from mmpose_surgical.visualization.report.runs import Run, entry
 
 ACTIONS = ('clip', 'grasp', 'dissect')
 """The order of the paper's tables; other actions follow by name."""
@@ -25,9 +25,10 @@ class Joined:
     """One figure of a method over its seeds.
 
     Args:
-        mean: Mean of the seeds that define it.
+        mean: The figure of all seeds together, where their predictions were joined; else the mean of the seeds that
+            define it.
         low, high: Least and greatest of them.
-        ci95: The run's 95 % interval; of several seeds the envelope of theirs, ``None`` unless all have one.
+        ci95: 95 % interval of the run, or of the joined seeds; ``None`` for a mean of seeds.
         seeds: How many define it.
     """
     mean: float
@@ -39,9 +40,16 @@ class Joined:
 
 @dataclass(frozen=True)
 class Method:
-    """A compared method: one run, or one per seed."""
+    """A compared method: one run, or one per seed.
+
+    Args:
+        name: Of the row.
+        runs: Its runs.
+        pooled: Metrics of all runs together, counts summed; see :mod:`~mmpose_surgical.visualization.report.pooling`.
+    """
     name: str
     runs: tuple[Run, ...]
+    pooled: Mapping[str, Any] | None = None
 
     @property
     def config(self) -> str:
@@ -66,22 +74,22 @@ class Method:
         values = [value for value in values if value is not None]
         if not values:
             return None
-        bounds = [_interval(run, path) for run in self.runs]
-        known = [b for b in bounds if b is not None]
-        ci95 = (min(b[0] for b in known), max(b[1] for b in known)) if len(known) == len(self.runs) else None
-        return Joined(sum(values) / len(values), min(values), max(values), ci95, len(values))
+        whole = self.pooled if self.pooled is not None else self.runs[0].metrics if len(self.runs) == 1 else {}
+        value = entry(whole, *path)
+        return Joined(sum(values) / len(values) if value is None else value, min(values), max(values),
+                      _interval(whole, path), len(values))
 
 
-def _interval(run: Run, path: Sequence[str]) -> Sequence[float] | None:
+def _interval(metrics: Mapping[str, Any], path: Sequence[str]) -> tuple[float, float] | None:
     """The 95 % interval of a figure: by the figure's name, or bare where its object has one figure with an interval."""
-    found = run.get(*path[:-1], 'ci95')
+    found = entry(metrics, *path[:-1], 'ci95')
     found = found.get(path[-1]) if isinstance(found, Mapping) else found if path[-1] == 'accuracy' else None
-    return None if found is None or None in found else found
+    return None if found is None or None in found else (found[0], found[1])
 
 
-def _bootstrap(run: Run) -> str:
-    """How a run's intervals were made, or why it has none; empty where its metrics do not say."""
-    about = run.meta.get('bootstrap') or {}
+def _bootstrap(meta: Mapping[str, Any]) -> str:
+    """How intervals were made, or why there are none; empty where metrics do not say."""
+    about = meta.get('bootstrap') or {}
     if 'method' not in about:
         return about.get('note', '')
     return f'{about["method"]}, {about["resamples"]:,} resamples of {about["videos"]} videos'
@@ -109,7 +117,9 @@ class Comparison:
             return '; '.join(dict.fromkeys(words[key] for words in told))
         words = {'data': told[0]['data'], 'matching': told[0]['matching'], 'threshold': each('threshold_source'),
                  'prior': each('prior')}
-        intervals = '; '.join(dict.fromkeys(filter(None, map(_bootstrap, self.runs))))
+        intervals = '; '.join(dict.fromkeys(filter(None, (
+            _bootstrap(method.pooled['meta'] if method.pooled else run.meta)
+            for method in self.methods for run in method.runs if method.pooled or len(method.runs) == 1))))
         return words | ({'intervals': intervals} if intervals else {})
 
     @property

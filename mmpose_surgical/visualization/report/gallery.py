@@ -25,7 +25,7 @@ from mmpose_surgical.priors.store import MANIFEST, RecordStore
 from mmpose_surgical.visualization.overlays import COLOURS, draw_marks
 from mmpose_surgical.visualization.report.comparison import Comparison
 from mmpose_surgical.visualization.report.figures import prior_folder
-from mmpose_surgical.visualization.report.runs import HEATMAPS, Run
+from mmpose_surgical.visualization.report.runs import HEATMAPS, Run, predictions_file
 
 KINDS = ('chosen', 'disputed', 'worst', 'best')
 
@@ -88,7 +88,7 @@ class _Source:
 
     def __init__(self, index: int, name: str, run: Run, frames: Sequence[Frame], known: Mapping[int, Frame]) -> None:
         self.index, self.name, self.run = index, name, run
-        path = run.folder / f'{run.meta.get("split") or "test"}_predictions.json'
+        path = predictions_file(run)
         self.points = None
         if path.is_file():
             points = read_predictions(path, known_images=known)

@@ -14,6 +14,7 @@ from mmpose_surgical.files import write_text
 from mmpose_surgical.visualization.report.comparison import Comparison, compare
 from mmpose_surgical.visualization.report.figures import Figure, all_figures
 from mmpose_surgical.visualization.report.gallery import Gallery, heatmap_folder, make_gallery
+from mmpose_surgical.visualization.report.pooling import differences_table, pool_seeds
 from mmpose_surgical.visualization.report.runs import Run, data_root, read_runs
 from mmpose_surgical.visualization.report.tables import Table, all_tables
 from mmpose_surgical.visualization.report.texts import LEGEND, latex, markdown
@@ -100,11 +101,16 @@ def write_report(folders: Sequence[Path], out: Path, *, markdown_out: Path | Non
 
 
 def _part(number: int, comparison: Comparison, data: Path | None, count: int) -> Part:
-    annotations, why = None, 'it was not asked for'
-    if count:
-        annotations, why = _annotations(comparison, data)
-    return Part(number, comparison, all_tables(comparison), all_figures(comparison), lacking(comparison), annotations,
-                why)
+    annotations, why = _annotations(comparison, data)
+    tables = []
+    if annotations is not None:
+        comparison = pool_seeds(comparison, annotations)
+        tables = [table] if (table := differences_table(comparison, annotations)) else []
+    tables = [*all_tables(comparison), *tables]
+    figures, lacks = all_figures(comparison), lacking(comparison)
+    if not count:
+        annotations, why = None, 'it was not asked for'
+    return Part(number, comparison, tables, figures, lacks, annotations, why)
 
 
 def _annotations(comparison: Comparison, data: Path | None) -> tuple[Annotations | None, str]:

@@ -100,10 +100,15 @@ class Run:
 
     def get(self, *path: str) -> Any:
         """An entry of the metrics; ``None`` where the run lacks it."""
-        value: Any = self.metrics
-        for name in path:
-            value = value.get(name) if isinstance(value, Mapping) else None
-        return value
+        return entry(self.metrics, *path)
+
+
+def entry(metrics: Mapping[str, Any], *path: str) -> Any:
+    """An entry of metrics; ``None`` where they lack it."""
+    value: Any = metrics
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -187,6 +192,11 @@ def _problems(metrics: Any) -> list[str]:
 
 def _is_figure(value: Any) -> bool:
     return value is None or type(value) in (int, float) and math.isfinite(value)
+
+
+def predictions_file(run: Run) -> Path:
+    """Where a run's points on its evaluated split are, if they are there."""
+    return run.folder / f'{run.meta.get("split") or "test"}_predictions.json'
 
 
 def data_root(run: Run) -> Path | None:

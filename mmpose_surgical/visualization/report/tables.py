@@ -10,7 +10,7 @@ from mmpose_surgical.evaluation.evaluator import OVERALL, RESERVED
 from mmpose_surgical.visualization.report.comparison import Comparison, Joined, Method
 
 Better = Literal['higher', 'lower'] | None
-_DIGITS = {'%': 1, 'px': 2, '': 2, 'count': 1}
+_DIGITS = {'%': 1, 'px': 2, '': 2, 'count': 1, 'p': 3}
 _MISSING = '-'
 
 
@@ -21,7 +21,7 @@ class Column:
     Args:
         group: Heading over several columns.
         name: Heading, without the unit.
-        unit: ``%`` (of a fraction), ``px``, ``count`` or none.
+        unit: ``%`` (of a fraction), ``px``, ``count``, ``p`` or none.
         better: Which end is best; ``None`` marks none.
         interval: Whether intervals stand beside the number on paper; on the page they can be shown for all.
     """
@@ -33,7 +33,7 @@ class Column:
 
     @property
     def heading(self) -> str:
-        unit = f' {self.unit}' if self.unit not in ('', 'count') else ''
+        unit = f' {self.unit}' if self.unit not in ('', 'count', 'p') else ''
         return self.name + unit + {'higher': ' ↑', 'lower': ' ↓', None: ''}[self.better]
 
 
@@ -45,6 +45,8 @@ class Cell:
     best: bool = False
 
     def _text(self, number: float) -> str:
+        if self.column.unit == 'p' and number < 0.001:
+            return '<0.001'
         if self.column.unit == 'count' and number == int(number):
             return str(int(number))
         return f'{number * (100 if self.column.unit == "%" else 1):.{_DIGITS[self.column.unit]}f}'

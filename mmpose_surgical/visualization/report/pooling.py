@@ -1,0 +1,83 @@
+"""Seeds of a method joined as the evaluator joins them, and methods compared in pairs, where the predictions are there.
+
+A folder of a finished run has its predictions and thresholds; with the data set they give what no mean of finished
+figures can: intervals over videos and seeds, and differences that are paired by video.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mmpose_surgical.datasets.annotations import Annotations, Frame
+from mmpose_surgical.datasets.splits import frames_of_split
+from mmpose_surgical.evaluation.comparison import compare
+from mmpose_surgical.evaluation.evaluator import OVERALL, Matched, Rules, match_runs
+from mmpose_surgical.evaluation.full import evaluate_in_full
+from mmpose_surgical.evaluation.predictions import Predictions, read_predictions
+from mmpose_surgical.visualization.report.comparison import Comparison, Joined, Method
+from mmpose_surgical.visualization.report.runs import Run, predictions_file
+from mmpose_surgical.visualization.report.tables import Cell, Column, Row, Section, Table
+
+
+def pool_seeds(comparison: Comparison, annotations: Annotations) -> Comparison:
+    """The same comparison, in which methods of several runs have metrics of all runs together.
+
+    A method with a run whose predictions are not in its folder is left as it is.
+    """
+    frames = _frames(comparison, annotations)
+    return Comparison(tuple(
+        replace(method, pooled=evaluate_in_full(frames, points, [run.meta['threshold'] for run in method.runs],
+                                                _rules(method.runs[0], annotations)))
+        if len(method.runs) > 1 and (points := _points(method, annotations)) else method
+        for method in comparison.methods))
+
+
+def differences_table(comparison: Comparison, annotations: Annotations) -> Table | None:
+    """F1 of every method less that of the last one, which is the fullest strategy; ``None`` without two to compare."""
+    frames = _frames(comparison, annotations)
+    matched = [(i, method, found) for i, method in enumerate(comparison.methods)
+               if not method.runs[0].is_oracle and (found := _match(method, annotations, frames))]
+    if len(matched) < 2:
+        return None
+    *others, (_, reference, last) = matched
+    columns = tuple(column for landmark in comparison.landmarks for column in (
+        Column(landmark, 'F1 difference', '%', interval=True), Column(landmark, 'p', 'p')))
+    rows = []
+    for i, method, found in others:
+        cells = compare(found, last)['f1'][OVERALL]
+        values = [value for landmark in comparison.landmarks for value in (
+            _joined(cells[landmark]['difference'], cells[landmark]['ci95']), _joined(cells[landmark]['p'], None))]
+        rows.append(Row((method.name, method.prior), tuple(
+            Cell(column, value) for column, value in zip(columns, values, strict=True)), i))
+    return Table('differences', f'Differences to {reference.name} ({reference.prior})',
+                 'Overall F1 less that of the method in the title, in points, paired by video, with 95 % intervals '
+                 'over videos and seeds. p is the larger of permutation by video and bootstrap, not corrected for many '
+                 f'comparisons. {comparison.caption}', ('Method', 'Prior'), columns, (Section('', tuple(rows)),))
+
+
+def _joined(value: float | None, ends: Sequence[float] | None) -> Joined | None:
+    return None if value is None else Joined(value, value, value, None if ends is None else (ends[0], ends[1]), 1)
+
+
+def _frames(comparison: Comparison, annotations: Annotations) -> list[Frame]:
+    return frames_of_split(annotations, comparison.meta.get('split') or 'all')
+
+
+def _rules(run: Run, annotations: Annotations) -> Rules:
+    meta = run.meta
+    return Rules(meta['tolerance'], meta['canvas'] and tuple(meta['canvas']), bool(meta.get('visible_only')),
+                 bool(meta.get('complete_only')), meta['protocol'], annotations.landmarks, annotations.by_id)
+
+
+def _points(method: Method, annotations: Annotations) -> list[Predictions] | None:
+    """All points of each run; ``None`` where a run has no predictions of its own, or stands for several already."""
+    paths = [predictions_file(run) for run in method.runs]
+    if any(run.meta.get('seeds', 1) > 1 for run in method.runs) or not all(path.is_file() for path in paths):
+        return None
+    return [read_predictions(path, known_images=annotations.by_id) for path in paths]
+
+
+def _match(method: Method, annotations: Annotations, frames: Sequence[Frame]) -> Matched | None:
+    points = _points(method, annotations)
+    return points and match_runs(frames, points, [run.meta['threshold'] for run in method.runs],
+                                 _rules(method.runs[0], annotations))
