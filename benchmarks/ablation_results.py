@@ -109,9 +109,9 @@ def evaluate(annotations: Annotations, frames: Sequence[Frame], records: Sequenc
                                Rules(landmarks=annotations.landmarks), by=BY)
     same = {name: metas[0][name] for name in ('data', 'split', 'config', 'prior', 'coarse_for_training',
                                               'target_masks', 'box')}
-    told = with_meta(metrics, **same, threshold_from=[meta['threshold_from'] for meta in metas],
-                     checkpoint=[meta['checkpoint'] for meta in metas],
-                     git_commit=sorted({meta['git_commit'] for meta in metas}))
+    each = {name: [meta[name] for meta in metas] if len(metas) > 1 else metas[0][name]
+            for name in ('threshold_from', 'checkpoint')}
+    told = with_meta(metrics, **same, **each, git_commit=sorted({meta['git_commit'] for meta in metas}))
     left = {name: told[name] for name in ('meta', 'results', 'macro', 'per_seed', 'by', 'active_tool_accuracy',
                                           'false_points_per_idle_minute', 'average_precision', 'tolerance_curve',
                                           'jitter') if name in told}

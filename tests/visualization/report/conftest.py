@@ -1,13 +1,13 @@
 """Hand-made folders of finished runs."""
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from report_runs import cell
+from report_runs import write_run
 
 from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.evaluation.predictions import Predictions, write_predictions
@@ -15,31 +15,8 @@ from mmpose_surgical.evaluation.predictions import Predictions, write_prediction
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
-    """``make_run(name, seed, overall_tip, ...)`` writes ``<tmp>/<seed>/<name>`` and returns it.
-
-    ``meta`` and ``more`` go into the metrics, ``content`` into the training's record.
-    """
-    def make(name: str = 'coarse', seed: int = 0, tip: dict | None = None, *, anchor: dict | None = None,
-             actions: dict[str, dict] | None = None, meta: dict | None = None, more: dict | None = None,
-             content: dict | None = None, facts: dict | None = None, done: bool = True) -> Path:
-        folder = tmp_path / str(seed) / name
-        folder.mkdir(parents=True)
-        row = dict(tip=tip or cell(6, 2, 4), anchor=anchor or cell(5, 5, 5))
-        data = dict(name='toy', sha256='a' * 64, synthetic=True)
-        metrics = dict(
-            meta=dict(tolerance=15, canvas=[640, 480], protocol='max_pairs', visible_only=False, complete_only=False,
-                      threshold=dict(tip=0.3, anchor=0.2), frames=20, idle_frames=2, split='test', data=data,
-                      threshold_from=dict(file='thresholds.json', split='val', data=data), config=f'{name}.py',
-                      git_commit='c0ffee', checkpoint=dict(name='epoch_1.pth', sha256=f'{name}{seed}'),
-                      prior=None) | (meta or {}),
-            results=dict(overall=row, **{action: dict(row) | cells for action, cells in (actions or {}).items()}),
-            **(more or {}))
-        (folder / 'metrics.json').write_text(json.dumps(metrics))
-        record = dict(fingerprint='f', done=done, facts=facts or {},
-                      content=dict(stage='train', seed=seed, splits='s', model=name) | (content or {}))
-        (folder / 'artifact.json').write_text(json.dumps(record))
-        return folder
-    return make
+    """``make_run(name, seed, overall_tip, ...)`` writes ``<tmp>/<seed>/<name>`` and returns it."""
+    return partial(write_run, tmp_path)
 
 
 @pytest.fixture

@@ -1,0 +1,158 @@
+"""``benchmarks/ablation.py``: its queue, what it keeps, and the tables it makes of that."""
+import dataclasses
+import json
+import threading
+import time
+
+import pytest
+from report_runs import write_run
+from toy_data import write_toy_data
+
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.splits import frames_of_split
+from mmpose_surgical.evaluation.predictions import Predictions, read_predictions, write_predictions
+from mmpose_surgical.files import write_json
+
+
+@pytest.fixture
+def bench(root, monkeypatch, tmp_path):
+    """The modules of the benchmark, whose results go elsewhere."""
+    monkeypatch.syspath_prepend(str(root / 'benchmarks'))
+    import ablation
+    import ablation_results
+    import ablation_tables
+    import ablation_units
+    monkeypatch.setattr(ablation_units, 'UNITS', tmp_path / 'units')
+    monkeypatch.setattr(ablation_results, 'RESULTS', tmp_path / 'results')
+    return dict(queue=ablation, results=ablation_results, tables=ablation_tables, units=ablation_units)
+
+
+def test_every_method_is_of_a_config_that_reads_and_no_two_are_alike(bench):
+    units = bench['units']
+    recipes = [(method.data, units.recipe(method)) for method in units.METHODS]
+    assert len(set(recipes)) == len(recipes)
+    assert len({(method.data, method.name) for method in units.METHODS}) == len(units.METHODS)
+    known = {method.name for method in units.METHODS}
+    results = bench['results']
+    assert {name for pair in results.PAPER + results.OTHERS + results.LENGTHS for name in pair} <= known
+
+
+def test_the_queue_shares_no_chain_and_goes_on_behind_a_failure(bench, monkeypatch):
+    queue, method = bench['queue'], bench['units'].Method
+    chained = [method(f'c{i}', 'x', chain=True) for i in range(3)]
+    units = [(m, seed) for seed in (0, 1) for m in (*chained, method('free', 'x'))]
+    busy, order, lock = set(), [], threading.Lock()
+
+    def train(m, seed, cores):
+        with lock:
+            assert not (m.chain and seed in busy)
+            busy.update([seed] if m.chain else [])
+            order.append((m.name, seed))
+        time.sleep(0.01)
+        with lock:
+            busy.difference_update([seed] if m.chain else [])
+        return 'no space' if (m.name, seed) == ('c1', 0) else None
+    monkeypatch.setattr(queue, 'train', train)
+    running = queue.Queue(list(units), float('inf'))
+    workers = [threading.Thread(target=running.work, args=(1,)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=20)
+    assert sorted(order) == sorted((m.name, seed) for m, seed in units)
+    assert running.failed == ['bench c1, seed 0: no space'] and not running.running
+    late = queue.Queue(list(units), 0)
+    late.work(1)
+    assert len(late.waiting) == len(units)
+
+
+def test_an_error_of_a_worker_is_a_failure(bench, monkeypatch):
+    queue, method = bench['queue'], bench['units'].Method('a', 'x')
+    monkeypatch.setattr(queue, 'train', lambda *unit: 1 / 0)
+    running = queue.Queue([(method, 0)], float('inf'))
+    with pytest.raises(ZeroDivisionError):
+        running.work(1)
+    assert running.failed == ['bench a, seed 0: was cut off'] and not running.running
+
+
+@pytest.fixture
+def cases(tmp_path_factory, bench, monkeypatch):
+    """Eight test videos in the place of the bench."""
+    folder = tmp_path_factory.mktemp('ablation')
+    splits = dict(a='train', b='train', c='val', **{f't{i}': 'test' for i in range(8)})
+    data = load_annotations(write_toy_data(folder / 'data/bench', splits, clips=3, frames=3))
+    for module in ('results', 'units'):
+        monkeypatch.setattr(bench[module], 'ROOT', folder)
+    return data
+
+
+@pytest.fixture
+def finished(cases, bench, monkeypatch):
+    """``finished(name, seed, hits)``: a unit that found so many tips, as its training left it."""
+    units, folders = bench['units'], {}
+    monkeypatch.setattr(units, 'recipe', lambda method: method.config)
+    monkeypatch.setattr(units.Method, 'folder', lambda self, seed: folders[self.name, seed])
+
+    def make(name, seed, hits):
+        method = units.Method(name, f'bench_{name}')
+        acting = [frame for frame in frames_of_split(cases, 'test') if frame.active_tools]
+        points = [dict(image_id=frame.image_id, landmark='tip', x=frame.active_tools[0].points[0].x + (
+            0.001 if number < hits else 5), y=frame.active_tools[0].points[0].y, score=0.9)
+            for number, frame in enumerate(acting)]
+        folders[name, seed] = folder = write_run(
+            cases.root.parents[1] / 'work_dirs', name, seed, content=dict(train_cfg=dict(max_epochs=12)),
+            meta=dict(data=dict(name='bench', sha256=cases.sha256, synthetic=True)))
+        write_json(folder / 'thresholds.json', dict(tip=0.5, anchor=None, meta=dict(f1=dict(tip=0.8, anchor=None))))
+        for split in ('test', 'val'):
+            write_predictions(folder / f'{split}_predictions.json', Predictions.from_records(
+                [*points, dict(points[0], x=points[0]['x'] + 0.001)]))
+        units.keep(method, seed, 60)
+        return method
+    return make
+
+
+def test_what_is_kept_is_whole_and_of_todays_config(finished, bench, tmp_path):
+    units = bench['units']
+    method = finished('coarse', 0, 9)
+    record = units.kept(method, 0)
+    assert record['thresholds'] == dict(tip=0.5, anchor=None) and record['epochs'] == 12 and record['seconds'] == 60
+    # Two points that rounding made one are one.
+    assert len(read_predictions(tmp_path / 'units/bench/coarse/seed0_test.csv.gz')) == 16
+    assert units.kept(method, 1) is None
+    assert units.kept(dataclasses.replace(method, config='other'), 0) is None
+    assert units.units_of(dataclasses.replace(method, config='other')) == []
+
+
+def test_tables_of_what_is_kept(finished, bench, cases, monkeypatch, tmp_path):
+    kept = [finished('coarse', 0, 8), finished('coarse', 1, 8), finished('refine', 0, 15), finished('refine', 1, 14),
+            finished('simplebaseline', 0, 3)]
+    results = bench['results']
+    monkeypatch.setattr(results, 'METHODS', list(dict.fromkeys(kept)))
+    # The tools of the toy data are some 10 px apart and stretched to the canvas.
+    monkeypatch.setattr(results, 'MOTION', 'bench')
+    monkeypatch.setattr(results, 'LOOKS', 'bench')
+    monkeypatch.setattr(results, 'BY', ('source',))
+    results.write_results()
+    found = json.loads((tmp_path / 'results/ablation.json').read_text())['benches']['bench']
+    assert found['test_videos'] == 8 and found['test_frames'] == 24 and found['data']['sha256'] == cases.sha256
+    coarse = found['methods']['coarse']
+    assert coarse['results']['overall']['tip']['tp'] == 16 and coarse['seed'] == [0, 1]
+    assert set(coarse['results']['grasp']['tip']['ci95']) >= {'f1'}
+    assert coarse['above_chance']['frames'] == 32 and coarse['above_chance']['answered'] == 1
+    assert found['chance'] == 0.5 and coarse['above_chance']['difference'] == pytest.approx(
+        coarse['above_chance']['accuracy'] - 0.5)
+    entry, = found['paper']
+    tip = entry['f1']['overall']['tip']
+    assert (entry['a'], entry['b'], entry['seeds']) == ('refine', 'coarse', [0, 1])
+    assert tip['difference'] == pytest.approx((29 - 16) / 32) and tip['p_holm'] >= tip['p']
+    text = (tmp_path / 'results/ablation.md').read_text()
+    assert '| refine > coarse | tip | 2 | 90.6 | 50.0 |' in text
+    assert 'layout of Table 3' in text and 'layout of Table 2' in text and '| simplebaseline |' in text
+
+
+def test_holm_correction_by_hand(bench):
+    entries = [dict(f1=dict(overall=dict(tip=dict(p=p), anchor=dict(p=q)))) for p, q in ((0.01, 0.04), (0.03, None))]
+    bench['results']._correct(entries)
+    cells = [entry['f1']['overall'][name] for entry in entries for name in ('tip', 'anchor')]
+    # 3 x 0.01, then 2 x 0.03, and never less than the one before: 1 x 0.04 becomes 0.06.
+    assert [cell.get('p_holm') for cell in cells] == [0.03, 0.06, 0.06, None]
