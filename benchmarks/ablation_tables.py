@@ -60,7 +60,7 @@ def _overview(found: dict[str, Any]) -> list[str]:
     """One line for each method, variants too."""
     rows = []
     for name, metrics in found['methods'].items():
-        prior, idle = metrics['meta']['prior'], metrics['false_points_per_idle_minute']['all']
+        prior, idle = metrics['meta']['prior'], metrics['false_points_per_idle_minute']
         ious = ' / '.join(f'{np.mean([report[split]["mean_iou"] for report in metrics["priors"]]):.2f}'
                           for split in ('train', 'test')) if metrics['priors'][0] else '-'
         active = metrics['above_chance']
@@ -69,7 +69,7 @@ def _overview(found: dict[str, Any]) -> list[str]:
                      '-' if prior is None else prior['backend'] + (', in-sample' if in_sample else ''), ious,
                      *(_f1(metrics['results']['overall'][lm]) for lm in LANDMARKS), percent(active['accuracy']),
                      f'{_with_interval(active["difference"], active["ci95"], "+")}, p {p_text(active["p"])}',
-                     '-' if idle is None else f'{idle:.0f}', f'{np.median(metrics["seconds"]) / 60:.0f}'])
+                     _count(idle['all'], idle.get('ci95', {}).get('all')), f'{np.median(metrics["seconds"]) / 60:.0f}'])
     return [*_table(['method', 'seeds', 'epochs', 'prior', 'its IoU, train / test', 'tip F1', 'anchor F1',
                      'best tip on the acting tool', 'above chance', 'false points / idle min', 'minutes'], rows), '',
             'Best tip on the acting tool: of the frames with several tools in view, whatever the score; chance is one '
@@ -129,6 +129,11 @@ def _differences(entries: Iterable[dict[str, Any]]) -> list[str]:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     return [f'| {" | ".join(map(str, cells))} |' for cells in (heads, ['---'] * len(heads), *rows)]
+
+
+def _count(value: float | None, ends: Sequence[float] | None) -> str:
+    told = '-' if value is None else f'{value:.0f}'
+    return told if ends is None else f'{told} ({ends[0]:.0f} to {ends[1]:.0f})'
 
 
 def _with_interval(value: float | None, ends: Sequence[float] | None, sign: str = '') -> str:

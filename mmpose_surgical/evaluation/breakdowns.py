@@ -1,7 +1,7 @@
 """Counts per video, source, condition and action, and the means over them."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,16 +100,30 @@ def macro(names: Sequence[str], counts: np.ndarray, landmarks: Sequence[str]) ->
 
     ``ambiguous`` and ``none`` hold false points only and are no actions.
     """
-    f1 = measures(counts.sum(axis=(0, 1)))[..., 2]
-    by_video = measures(counts[:, :, 0].sum(axis=0))[..., 2]
-    is_action = np.array([name not in RESERVED for name in names])
-    return {landmark: {'action_f1': _mean(f1[is_action, k]), 'video_f1': _mean(by_video[:, k])}
+    by_action = mean_of_actions(names)(counts.sum(axis=(0, 1))[None])[0]
+    by_video = shares(count_videos(counts)[0].sum(axis=0))[:, 0]
+    return {landmark: {name: float(of[k]) if np.isfinite(of[k]) else None
+                       for name, of in (('action_f1', by_action), ('video_f1', by_video))}
             for k, landmark in enumerate(landmarks)}
 
 
-def _mean(values: np.ndarray) -> float | None:
-    values = values[np.isfinite(values)]
-    return float(values.mean()) if len(values) else None
+def mean_of_actions(names: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
+    """A statistic of the sums (n, rows, L, 4) of :func:`count_actions`: mean F1 over the actions, (n, L)."""
+    is_action = np.array([name not in RESERVED for name in names])
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        f1 = measures(sums)[..., 2][:, is_action]
+        known = np.isfinite(f1)
+        with np.errstate(invalid='ignore'):
+            return np.where(known, f1, 0).sum(axis=1) / known.sum(axis=1)
+    return statistic
+
+
+def count_videos(counts: np.ndarray) -> np.ndarray:
+    """(1, V, L, 2) F1 of each video over all seeds and 1, both 0 where it is undefined, whose shares are the mean."""
+    f1 = measures(counts[:, :, 0].sum(axis=0))[..., 2]
+    known = np.isfinite(f1)
+    return np.stack([np.where(known, f1, 0), known], axis=-1)[None]
 
 
 def group_frames(frames: Sequence[Frame], names: Sequence[str] | None = None,

@@ -16,19 +16,28 @@ MAX_GAP = 0.5
 """Seconds: frames further apart say nothing of jitter."""
 
 
-def tolerance_curve(matched: Matched) -> dict[str, Any]:
-    """Micro F1 per landmark at each of :data:`TOLERANCES`, in canvas pixels, by the same points and protocol."""
+def tolerance_curve(matched: Matched) -> tuple[dict[str, Any], np.ndarray]:
+    """Micro F1 per landmark at each of :data:`TOLERANCES`, in canvas pixels, by the same points and protocol.
+
+    Returns:
+        ``{tolerance: [...], landmark: [f1, ...]}``, and the (S, V, L, T, 2) parts and wholes that F1 is the ratio of.
+    """
     table = matched.table
-    f1: dict[str, list[float | None]] = {landmark: [] for landmark in table.landmarks}
-    points = [np.bincount(codes, minlength=len(table.landmarks)) for codes in (table.gt_landmark, table.pred_landmark)]
-    for tolerance in TOLERANCES:
+    counts = np.zeros((table.seeds, len(table.videos), len(table.landmarks), len(TOLERANCES), 2))
+
+    def add(tolerance: int | slice, which: int, frame: np.ndarray, landmark: np.ndarray, weight: int) -> None:
+        np.add.at(counts[:, :, :, tolerance, which], (table.frame_seed[frame], table.frame_video[frame], landmark),
+                  weight)
+    add(slice(None), 1, table.gt_frame, table.gt_landmark, 1)
+    add(slice(None), 1, table.pred_frame, table.pred_landmark, 1)
+    for number, tolerance in enumerate(TOLERANCES):
         found = match_groups(table.gt_xy, table.gt_group, table.pred_xy, table.pred_group, tolerance,
                              matched.rules.protocol)
-        tp = np.bincount(table.gt_landmark[found.gt], minlength=len(table.landmarks))
-        for k, landmark in enumerate(table.landmarks):
-            both = int(points[0][k] + points[1][k])
-            f1[landmark].append(2 * int(tp[k]) / both if both else None)
-    return {'tolerance': list(TOLERANCES), **f1}
+        add(number, 0, table.gt_frame[found.gt], table.gt_landmark[found.gt], 2)
+    sums = counts.sum(axis=(0, 1))
+    return {'tolerance': list(TOLERANCES), **{
+        landmark: [part / whole if whole else None for part, whole in sums[k].tolist()]
+        for k, landmark in enumerate(table.landmarks)}}, counts
 
 
 def average_precision(matched: Matched) -> dict[str, float | None]:

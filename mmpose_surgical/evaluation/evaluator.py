@@ -244,14 +244,23 @@ def _active_tool_accuracy(asked: np.ndarray, answered: np.ndarray, correct: np.n
 
 
 def _idle_minute(table: PointTable, idle: np.ndarray) -> dict[str, Any]:
-    """False points per minute of video in which nothing acts, per landmark and in ``all``.
+    """False points per minute of video in which nothing acts, per landmark and in ``all``."""
+    sums = count_idle(table, idle).sum(axis=(0, 1))
+    return {**{name: _share(float(points), int(frames)) for name, (points, frames) in zip(
+        ('all', *table.landmarks), sums)}, 'frames': int(sums[0, 1])}
 
-    Mean over the idle frames of dense videos with a known rate of points x fps x 60.
+
+def count_idle(table: PointTable, idle: np.ndarray) -> np.ndarray:
+    """(S, V, 1 + L, 2) points x fps x 60 (all, and per landmark) of the idle frames of dense videos, and those frames.
+
+    Only videos with a known rate count; the ratio of the two is the number of false points per idle minute.
     """
     fps = np.array([f.video.fps if f.video.dense and f.video.fps else 0.0 for f in table.frames])
     rate = np.where(idle, fps, 0.0)
-    frames = int((rate > 0).sum())
-    weight = rate[table.pred_frame] * 60
-    names = [('all', np.ones(len(weight), dtype=bool)),
-             *((name, table.pred_landmark == k) for k, name in enumerate(table.landmarks))]
-    return {**{name: _share(float(weight[of].sum()), frames) for name, of in names}, 'frames': frames}
+    counts = np.zeros((table.seeds, len(table.videos), 1 + len(table.landmarks), 2))
+    np.add.at(counts[..., 1], (table.frame_seed, table.frame_video), (rate > 0)[:, None])
+    frame = table.pred_frame
+    np.add.at(counts[..., 0], (table.frame_seed[frame], table.frame_video[frame], 1 + table.pred_landmark),
+              rate[frame] * 60)
+    counts[:, :, 0, 0] = counts[:, :, 1:, 0].sum(axis=2)
+    return counts

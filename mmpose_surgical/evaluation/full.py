@@ -1,7 +1,7 @@
 """Everything that is said about a method at the end: counts, breakdowns, curves and intervals."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from mmpose_surgical.evaluation import breakdowns, curves
 from mmpose_surgical.evaluation.bootstrap import FEW_VIDEOS, MIN_VIDEOS, RESAMPLES, cluster_bootstrap
 from mmpose_surgical.evaluation.breakdowns import MEASURES, cell, measures, shares
 from mmpose_surgical.evaluation.comparison import plain
-from mmpose_surgical.evaluation.evaluator import Matched, Rules, ScoreThreshold, match_runs, summarise
+from mmpose_surgical.evaluation.evaluator import Matched, Rules, ScoreThreshold, count_idle, match_runs, summarise
 from mmpose_surgical.evaluation.predictions import Predictions
 
 
@@ -39,8 +39,9 @@ def evaluate_in_full(frames: Sequence[Frame], runs: Sequence[Predictions], thres
         - ``score_curve``: ``{landmark: {score, precision, recall, f1}}``, likewise, as lists;
         - ``calibration``: ``{landmark: {edges, precision, mean_score, count, ece}}``, likewise;
         - ``jitter``: ``{landmark: pixels}``;
-        - ``ci95`` in the cells of ``results`` and ``by`` and in ``active_tool_accuracy``, ``{measure: [lo, hi]}``, of
-          those measures that can have an interval; ``meta.bootstrap`` says how, or why there is none.
+        - ``ci95`` in the cells of ``results``, ``by`` and ``macro``, in ``active_tool_accuracy``,
+          ``false_points_per_idle_minute`` and ``tolerance_curve``, ``{measure: [lo, hi]}``, of those measures that can
+          have an interval; ``meta.bootstrap`` says how, or why there is none.
 
     Raises:
         UserError: as :func:`~mmpose_surgical.evaluation.evaluator.evaluate`; or an attribute that no picture has.
@@ -63,12 +64,16 @@ def evaluate_in_full(frames: Sequence[Frame], runs: Sequence[Predictions], thres
             metrics['by'][name][value] = _row(by_frames[:, :, row].sum(axis=(0, 1)), landmarks)
         counts = np.concatenate([counts, by_frames], axis=2)
     metrics['meta']['by_left_out'] = left_out
-    metrics |= {'tolerance_curve': curves.tolerance_curve(matched),
+    curve, curve_counts = curves.tolerance_curve(matched)
+    metrics |= {'tolerance_curve': curve,
                 'average_precision': curves.average_precision(every_point),
                 'score_curve': curves.score_curve(every_point),
                 'calibration': curves.calibration(every_point), 'jitter': curves.jitter(matched)}
     rows = [metrics['results'].get(name) for name in names] + [metrics['by'][name][value] for name, value in labels]
-    metrics['meta']['bootstrap'] = _add_intervals(metrics, rows, counts, matched, resamples)
+    about = metrics['meta']['bootstrap'] = _about_intervals(counts, resamples)
+    if 'method' in about:
+        _add_intervals(metrics, rows, counts, matched, resamples)
+        _add_further_intervals(metrics, names, counts[:, :, :len(names)], curve_counts, matched, resamples)
     return metrics
 
 
@@ -76,15 +81,23 @@ def _row(counts: np.ndarray, landmarks: Sequence[str]) -> dict[str, Any]:
     return {landmark: cell(counts[k]) for k, landmark in enumerate(landmarks)}
 
 
-def _add_intervals(metrics: dict[str, Any], rows: list[dict[str, Any] | None], counts: np.ndarray, matched: Matched,
-                   resamples: int) -> dict[str, Any]:
-    """Give the cells their ``ci95``; returns what is said of it in ``meta``."""
+def _about_intervals(counts: np.ndarray, resamples: int) -> dict[str, Any]:
+    """How intervals are made, or why there are none."""
     seeds, videos = counts.shape[:2]
     about = {'resamples': resamples, 'videos': videos, 'seeds': seeds}
     if not resamples:
         return {**about, 'note': 'no intervals were asked for'}
     if videos < MIN_VIDEOS:
         return {**about, 'note': f'no intervals: {videos} video(s), and from fewer than {MIN_VIDEOS} none is reliable'}
+    about['method'] = 'BCa over videos' + (' x seeds' if seeds > 1 else '')
+    if videos <= FEW_VIDEOS:
+        about['caution'] = f'{videos} videos are few: the intervals may be too narrow'
+    return about
+
+
+def _add_intervals(metrics: dict[str, Any], rows: list[dict[str, Any] | None], counts: np.ndarray, matched: Matched,
+                   resamples: int) -> None:
+    """Give the cells, and the share of frames whose acting tool was found, their ``ci95``."""
     limits = cluster_bootstrap([counts], measures, resamples=resamples).interval()
     limits = limits.reshape(*counts.shape[2:4], len(MEASURES), 2)
     for row, of_row in zip(rows, limits):
@@ -95,7 +108,27 @@ def _add_intervals(metrics: dict[str, Any], rows: list[dict[str, Any] | None], c
     active = cluster_bootstrap([breakdowns.count_active_tool(matched)], shares, resamples=resamples).interval()[0]
     if plain(active) is not None:
         metrics['active_tool_accuracy']['ci95'] = plain(active)
-    about['method'] = 'BCa over videos' + (' x seeds' if seeds > 1 else '')
-    if videos <= FEW_VIDEOS:
-        about['caution'] = f'{videos} videos are few: the intervals may be too narrow'
-    return about
+
+
+def _add_further_intervals(metrics: dict[str, Any], names: Sequence[str], counts: np.ndarray, curve_counts: np.ndarray,
+                           matched: Matched, resamples: int) -> None:
+    """The same for the means over actions and videos, false points while nothing acts, and the tolerance curve."""
+    landmarks = matched.table.landmarks
+
+    def limits(table: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> list[list[float] | None]:
+        return [plain(ends) for ends in cluster_bootstrap([table], statistic, resamples=resamples).interval()]
+    of_actions = limits(counts, breakdowns.mean_of_actions(names))
+    of_videos = limits(breakdowns.count_videos(counts), shares)
+    for k, landmark in enumerate(landmarks):
+        _give(metrics['macro'][landmark], {'action_f1': of_actions[k], 'video_f1': of_videos[k]})
+    idle = limits(count_idle(matched.table, matched.idle), shares)
+    _give(metrics['false_points_per_idle_minute'], dict(zip(('all', *landmarks), idle)))
+    steps = len(curves.TOLERANCES)
+    curve = limits(curve_counts, shares)
+    own = {landmark: curve[k * steps:(k + 1) * steps] for k, landmark in enumerate(landmarks)}
+    _give(metrics['tolerance_curve'], {landmark: ends if any(ends) else None for landmark, ends in own.items()})
+
+
+def _give(place: dict[str, Any], intervals: dict[str, Any]) -> None:
+    if known := {name: ends for name, ends in intervals.items() if ends is not None}:
+        place['ci95'] = known

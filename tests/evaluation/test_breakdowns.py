@@ -106,6 +106,12 @@ def test_everything_adds_up_over_videos_and_seeds(frame, tool, table):
             assert seed == {key: pytest.approx(one['overall'][landmark][key]) for key in seed}
         cell = found['results']['overall'][landmark]
         assert all(cell['ci95'][name][0] < cell[name] < cell['ci95'][name][1] for name in ('f1', 'recall', 'l2'))
+        # The same draws, so the same interval: where the curve is at the tolerance, and of one action alone.
+        assert found['tolerance_curve']['ci95'][landmark][4] == pytest.approx(cell['ci95']['f1'])
+        for name, value in found['macro'][landmark].items():
+            if name != 'ci95':
+                low, high = found['macro'][landmark]['ci95'][name]
+                assert low < value < high
     meta = found['meta']
     assert (meta['frames'], meta['videos'], meta['seeds'], meta['threshold']) == (70, 7, 3, [.2, .3, None])
     assert found['meta']['bootstrap'] == {'resamples': 10_000, 'videos': 7, 'seeds': 3,

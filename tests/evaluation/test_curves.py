@@ -26,10 +26,11 @@ def matched():
 def test_tolerance_curve(frame, tool, table, matched):
     frames = [frame(1, tool('grasp', tip1=(100, 100), tip2=(300, 100)))]
     pred = table((1, 'tip', 106, 100, 1), (1, 'tip', 300, 120, 1))
-    found = tolerance_curve(matched(frames, pred))
+    found, counts = tolerance_curve(matched(frames, pred))
     assert found['tolerance'] == list(TOLERANCES) and TOLERANCES[0] == 5 and TOLERANCES[-1] == 30
     assert found['tip'] == [0, .5, .5, .5, .5, .5, 1, 1, 1, 1, 1]
     assert found['anchor'] == [None] * 11
+    assert counts.shape == (1, 1, 2, 11, 2) and counts[0, 0, 0, 4].tolist() == [2, 4]
     for tolerance, f1 in zip(found['tolerance'], found['tip']):
         assert evaluate(frames, pred, tolerance=tolerance)['results']['overall']['tip']['f1'] == f1
 
