@@ -21,9 +21,9 @@ videos. `simulated` (near-ideal) and `grabcut` (poor) are stand-ins for SAM 3. B
 All methods: pictures of 192x144, batches of 8, the same 31 training videos and augmentation, and as backbone a
 MobileNetV2 with the same ImageNet weights, whose first two stages stay as they are. So rows named after RTMPose,
 SimpleBaseline and YOLOv8 have their heads, targets and losses, not their usual backbones, whose weights could not be
-had. The coarse network sees three frames of each clip, the external baselines one. Epochs differ: the methods that
-learn later got more (`epochs`); behind a refiner there are, besides, the coarse network and its three folds. What half
-the length gave is in the last table of the first bench.
+had; SimpleBaseline's deconvolutions have half their width. The coarse network sees three frames of each clip, the
+external baselines one. Epochs differ: the methods that learn later got more (`epochs`); behind a refiner there are,
+besides, the coarse network and its three folds. What half the length gave is in the last table of the first bench.
 """
 
 
