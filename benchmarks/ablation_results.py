@@ -57,9 +57,11 @@ def collect(data: str) -> dict[str, Any]:
     units = {method.name: kept for method in METHODS if method.data == data and (kept := units_of(method))}
     for name, kept in units.items():
         found['methods'][name] = evaluate(annotations, frames, *zip(*kept))
+    chain = {method.name for method in METHODS if method.chain}
     for kind, pairs in (('paper', PAPER), ('others', OTHERS), ('lengths', LENGTHS)):
         for a, b in pairs:
-            if a in units and b in units and (entry := _difference(frames, annotations, units[a], units[b])):
+            if a in units and b in units and (
+                    entry := _difference(frames, annotations, units[a], units[b], {a, b} <= chain)):
                 found[kind].append(dict(a=a, b=b, **entry))
     _correct(found['paper'])
     return found
@@ -73,14 +75,14 @@ def _matched(frames: Sequence[Frame], annotations: Annotations, units: Sequence[
 
 
 def _difference(frames: Sequence[Frame], annotations: Annotations, a: Sequence[tuple[dict, Predictions]],
-                b: Sequence[tuple[dict, Predictions]]) -> dict[str, Any] | None:
-    """Comparison of two methods over the seeds that both have."""
+                b: Sequence[tuple[dict, Predictions]], paired_seeds: bool) -> dict[str, Any] | None:
+    """Comparison of two methods over the seeds that both have; seeds are paired behind one coarse network."""
     seeds = sorted({record['seed'] for record, _ in a} & {record['seed'] for record, _ in b})
     if not seeds:
         return None
     one, other = (_matched(frames, annotations, [unit for unit in units if unit[0]['seed'] in seeds])
                   for units in (a, b))
-    return dict(seeds=seeds, **compare(one, other, margin=MARGIN))
+    return dict(seeds=seeds, **compare(one, other, margin=MARGIN, paired_seeds=paired_seeds))
 
 
 def _correct(entries: list[dict[str, Any]]) -> None:

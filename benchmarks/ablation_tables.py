@@ -105,7 +105,8 @@ def _orderings(entries: Sequence[dict[str, Any]]) -> list[str]:
                          _with_interval(cell['difference'], cell['ci95'], '+'), p_text(cell['p']),
                          p_text(cell.get('p_holm')), verdict])
     return [*_table(['better in the paper', 'landmark', 'seeds', 'a', 'b', 'a - b', 'p', 'p (Holm)', 'here'], rows), '',
-            'Paired by video; p is the larger of permutation by video and bootstrap. The verdict is at 5 % after '
+            'Paired by video, and by seed where both stand on the same coarse network; p is the larger of permutation '
+            'by video and bootstrap. The verdict is at 5 % after '
             "Holm's correction over all rows. In the paper direct mask supervision and refinement without prior have "
             'the same anchor F1 (56.4).']
 

@@ -104,12 +104,14 @@ class Distribution:
 
 
 def cluster_bootstrap(tables: Sequence[np.ndarray], statistic: Statistic, *, resamples: int = RESAMPLES,
-                      seed: int = 0) -> Distribution:
+                      paired_seeds: bool = False, seed: int = 0) -> Distribution:
     """Bootstrap a statistic of count tables over seeds x videos.
 
     Args:
         tables: one (S, V, ...) table per method; V is the same for all and the videos are drawn for all together, which
             pairs the methods; S may differ, seeds are drawn for each by itself. One seed is left as it is.
+        paired_seeds: the seeds are drawn for all together too: S is the same, and what has the same place belongs
+            together, as refiners behind one coarse network do.
         statistic: takes the sums of each table, means over its seeds; its measures are laid out flat in the result.
         resamples: number R of resamples.
         seed: of the random numbers.
@@ -117,23 +119,27 @@ def cluster_bootstrap(tables: Sequence[np.ndarray], statistic: Statistic, *, res
     rng = np.random.default_rng(seed)
     videos = tables[0].shape[1]
     drawn = rng.multinomial(videos, np.full(videos, 1 / videos), size=resamples).astype(float)
-    sums = []
+    if paired_seeds and len({len(table) for table in tables}) > 1:
+        raise ValueError('tables with different numbers of seeds cannot be paired')
+    sums, weights = [], None
     for table in tables:
         seeds = len(table)
-        # One seed is drawn in every resample.
-        weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+        if weights is None or not paired_seeds:
+            # One seed is drawn in every resample.
+            weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
         sums.append(sum(np.einsum('r,r...->r...', weights[:, s], np.tensordot(drawn, table[s], 1))
                         for s in range(seeds)))
     by_video = [table.mean(axis=0) for table in tables]
     totals = [counts.sum(axis=0) for counts in by_video]
-    # Leaving out a video from all tables, and a seed from each table that has several.
+    # Leaving out a video from all tables, and a seed from each table that has several, or from all together.
     left_out = [[total - counts for total, counts in zip(totals, by_video)]]
-    for number, table in enumerate(tables):
-        if len(table) > 1:
-            per_seed = table.sum(axis=1)
-            others = (per_seed.sum(axis=0) - per_seed) / (len(table) - 1)
-            left_out.append([others if k == number else np.broadcast_to(total, (len(table), *total.shape))
-                             for k, total in enumerate(totals)])
+    without_seed = [(len(table) > 1) and (table.sum(axis=(0, 1)) - table.sum(axis=1)) / (len(table) - 1)
+                    for table in tables]
+    if paired_seeds and len(tables[0]) > 1:
+        left_out.append(without_seed)
+    elif not paired_seeds:
+        left_out += [[without_seed[k] if k == number else np.broadcast_to(total, (len(table), *total.shape))
+                      for k, total in enumerate(totals)] for number, table in enumerate(tables) if len(table) > 1]
     return Distribution(_flat(statistic, [total[None] for total in totals])[0],
                         np.sort(_flat(statistic, sums), axis=0),
                         _acceleration([_flat(statistic, part) for part in left_out]),

@@ -11,7 +11,8 @@ from mmpose_surgical.evaluation.breakdowns import count_actions, count_active_to
 from mmpose_surgical.evaluation.evaluator import Matched
 
 
-def compare(a: Matched, b: Matched, *, margin: float | None = None, resamples: int = RESAMPLES) -> dict[str, Any]:
+def compare(a: Matched, b: Matched, *, margin: float | None = None, paired_seeds: bool = False,
+            resamples: int = RESAMPLES) -> dict[str, Any]:
     """Differences a - b of F1 per action and landmark, and of ``active_tool_accuracy``.
 
     The videos are drawn for both methods together, the training seeds of each by themselves. ``p`` is the larger of
@@ -24,6 +25,8 @@ def compare(a: Matched, b: Matched, *, margin: float | None = None, resamples: i
     Args:
         a: a method, matched by the same rules on the same frames as
         b: the other one.
+        paired_seeds: the seeds of both belong together, see
+            :func:`~mmpose_surgical.evaluation.bootstrap.cluster_bootstrap`.
         margin: also test that the difference is smaller (fractions; two one-sided tests).
         resamples: of the bootstrap and of the permutation.
 
@@ -39,8 +42,9 @@ def compare(a: Matched, b: Matched, *, margin: float | None = None, resamples: i
         raise ValueError('the methods were evaluated on different frames or by different rules')
     landmarks = a.table.landmarks
     names, counts = count_actions(a)
-    f1 = _cells(counts, count_actions(b)[1], lambda sums: measures(sums)[..., 2], margin, resamples)
-    active = _cells(count_active_tool(a), count_active_tool(b), shares, margin, resamples)
+    f1 = _cells(counts, count_actions(b)[1], lambda sums: measures(sums)[..., 2], margin, paired_seeds,
+                resamples)
+    active = _cells(count_active_tool(a), count_active_tool(b), shares, margin, paired_seeds, resamples)
     return {'f1': {name: {landmark: f1[r * len(landmarks) + k] for k, landmark in enumerate(landmarks)}
                    for r, name in enumerate(names)},
             'active_tool_accuracy': active[0]}
@@ -52,11 +56,11 @@ def _frames(method: Matched) -> list[int]:
 
 
 def _cells(a: np.ndarray, b: np.ndarray, measure: Callable[[np.ndarray], np.ndarray], margin: float | None,
-           resamples: int) -> list[dict[str, Any]]:
+           paired_seeds: bool, resamples: int) -> list[dict[str, Any]]:
     """One cell per value of a measure of the (S, V, ...) counts of two methods."""
     def difference(sums_a: np.ndarray, sums_b: np.ndarray) -> np.ndarray:
         return measure(sums_a) - measure(sums_b)
-    found = cluster_bootstrap([a, b], difference, resamples=resamples)
+    found = cluster_bootstrap([a, b], difference, resamples=resamples, paired_seeds=paired_seeds)
     p_permutation = permutation_p(a.mean(axis=0), b.mean(axis=0), difference, resamples=resamples)
     p_bootstrap = found.p_value()
     columns = {'a': measure(a.sum(axis=(0, 1))).ravel(), 'b': measure(b.sum(axis=(0, 1))).ravel(),

@@ -88,6 +88,27 @@ def test_seeds_alone_equal_scipy():
     assert found.acceleration[0] > .05
 
 
+def test_paired_seeds_are_one_table():
+    """Drawing seeds together is drawing them of both tables side by side, to the bit."""
+    a, b = (np.concatenate([counts(s, rate=rate) for s in seeds]) for seeds, rate in (((0, 1, 2), .7), ((3, 4, 5), .6)))
+    paired = cluster_bootstrap([a, b], difference, paired_seeds=True)
+    both = cluster_bootstrap([np.concatenate([a, b], axis=-1)], lambda sums: difference(sums[..., :2], sums[..., 2:]))
+    assert np.array_equal(paired.draws, both.draws) and np.array_equal(paired.acceleration, both.acceleration)
+    with pytest.raises(ValueError, match='different numbers of seeds'):
+        cluster_bootstrap([a, b[:2]], difference, paired_seeds=True)
+
+
+def test_pairing_sees_a_small_gain_over_seeds_that_differ():
+    rng = np.random.default_rng(6)
+    trials = np.full((3, 30), 40.)
+    rate = np.array([.3, .5, .7])[:, None] + rng.normal(0, .05, 30)
+    gains = rng.normal(.1, .1, (3, 30))
+    a, b = (np.stack([np.round(trials * (rate + gain)), trials], axis=-1) for gain in (gains, 0))
+    low, high = cluster_bootstrap([a, b], difference, paired_seeds=True).interval()[0]
+    assert 0 < low < .1 < high
+    assert cluster_bootstrap([a, b], difference).interval()[0][0] < 0
+
+
 def test_no_interval_where_none_can_be_told():
     few = cluster_bootstrap([counts(0, videos=MIN_VIDEOS - 1)], ratio)
     assert np.isnan(few.interval()).all() and np.isnan(few.p_value()).all() and np.isnan(few.p_equivalence(.1)).all()
