@@ -89,9 +89,10 @@ METHODS = [
     # The gate counts squared: 10 : 1 : 1 instead of 100 : 1 : 1, points weighted as before.
     Method('direct_mask_gate', 'bench_direct_mask',
            ('model.head.loss.keypoint=3.162', 'model.head.loss.loss_weight=0.1'), seeds=1),
-    # What RTMPose's learning rate stands on.
-    *(Method(f'rtmpose_rate_{rate}', 'bench_rtmpose', (f'optim_wrapper.optimizer.lr={rate}', 'train_cfg.max_epochs=12'),
-             seeds=1) for rate in ('5e-5', '1e-4', '3e-4', '1e-3')),
+    # What the learning rates of the baselines stand on; their own is among them, at this length.
+    *(Method(f'{name}_rate_{rate}', f'bench_{name}', (f'optim_wrapper.optimizer.lr={rate}', 'train_cfg.max_epochs=10'),
+             seeds=1) for name, rates in (('rtmpose', ('1e-4', '3e-4')), ('simplebaseline', ('1e-3', '4e-3')))
+      for rate in rates),
     # As long as the coarse network and a refiner behind it together: is it refinement, or more training?
     Method('coarse_double', 'bench_coarse', ('train_cfg.max_epochs=24',), seeds=1),
 ]
