@@ -53,7 +53,8 @@ def _bench(data: str, found: dict[str, Any]) -> list[str]:
 
 def _is_variant(name: str) -> bool:
     """Whether a method is no row of the paper's tables: another length, window, rate, or in-sample predictions."""
-    return name.endswith(('_half', '_double', '_gate')) or '_rate_' in name or name.startswith(('coarse_t', 'in_sample'))
+    return name.endswith(('_half', '_double', '_gate')) or any(
+        part in name for part in ('_rate_', 'coarse_t', 'in_sample'))
 
 
 def _overview(found: dict[str, Any]) -> list[str]:

@@ -66,7 +66,7 @@ def refiner(name: str, backend: str) -> Method:
 
 
 # Controls of half the length show what a longer training could still bring.
-HALF_EPOCHS = dict(coarse=6, direct_mask=6, simplebaseline=12, rtmpose=20, yolov8_pose=6)
+HALF_EPOCHS = dict(coarse=6, direct_mask=6, simplebaseline=18, rtmpose=40, yolov8_pose=18)
 METHODS = [
     Method('coarse', 'bench_coarse', chain=True),
     Method('direct_mask', 'bench_direct_mask'),
