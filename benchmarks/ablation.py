@@ -74,7 +74,7 @@ def train(method: Method, seed: int, cores: int) -> str | None:
     with log.open('a') as file:
         code = subprocess.run(
             [sys.executable, *method.command(seed)], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
-            env=os.environ | dict(OMP_NUM_THREADS=str(cores)),
+            env=dict(OMP_NUM_THREADS=str(cores)) | os.environ,
             preexec_fn=_end_with_this_process if sys.platform == 'linux' else None).returncode
     if code:
         return f'exit code {code}, see {log}'
