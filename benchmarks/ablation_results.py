@@ -77,13 +77,17 @@ def _matched(frames: Sequence[Frame], annotations: Annotations, units: Sequence[
 
 def _difference(frames: Sequence[Frame], annotations: Annotations, a: Sequence[tuple[dict, Predictions]],
                 b: Sequence[tuple[dict, Predictions]], paired_seeds: bool) -> dict[str, Any] | None:
-    """Comparison of two methods over the seeds that both have; seeds are paired behind one coarse network."""
+    """Comparison of two methods over the seeds that both have; seeds are paired behind one coarse network.
+
+    Which tool a method points at is a question of its best tip, whatever the score; F1 counts points above the threshold.
+    """
     seeds = sorted({record['seed'] for record, _ in a} & {record['seed'] for record, _ in b})
     if not seeds:
         return None
-    one, other = (_matched(frames, annotations, [unit for unit in units if unit[0]['seed'] in seeds])
-                  for units in (a, b))
-    return dict(seeds=seeds, **compare(one, other, margin=MARGIN, paired_seeds=paired_seeds))
+    both = [[unit for unit in units if unit[0]['seed'] in seeds] for units in (a, b)]
+    counted, every_point = (compare(*(_matched(frames, annotations, units, all_points) for units in both),
+                                    margin=MARGIN, paired_seeds=paired_seeds) for all_points in (False, True))
+    return dict(seeds=seeds, f1=counted['f1'], active_tool_accuracy=every_point['active_tool_accuracy'])
 
 
 def _correct(entries: list[dict[str, Any]]) -> None:

@@ -43,6 +43,8 @@ def _bench(data: str, found: dict[str, Any]) -> list[str]:
             if table.key in ('methods', 'strategies'):
                 lines += ['', f'### {table.title}', '', *markdown_table(table)]
         lines += ['', '### F1 of tips by condition', '', *_conditions(found)]
+    if any(len(metrics['seed']) == 1 for metrics in found['methods'].values()):
+        lines += ['', 'Where there is one training seed, intervals and p know the spread over videos only.']
     if found['paper']:
         lines += ['', "### The paper's orderings", '', *_orderings(found['paper'])]
     for title, key in (('Other differences', 'others'), ('Longer against shorter training', 'lengths')):
@@ -126,7 +128,7 @@ def _differences(entries: Iterable[dict[str, Any]]) -> list[str]:
     return [*_table(['a - b', 'seeds', 'tip F1', 'p', 'anchor F1', 'p', 'acting tool', 'p',
                      'equivalent: tip, anchor, acting tool'], rows), '',
             f'Not corrected for many comparisons. The last column tests equivalence within +-{100 * margin:g} points '
-            '(p). Points below the threshold count as no answer for the acting tool here.']
+            '(p). The acting tool is that of the best tip, whatever its score.']
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
