@@ -79,7 +79,7 @@ def _difference(frames: Sequence[Frame], annotations: Annotations, a: Sequence[t
                 b: Sequence[tuple[dict, Predictions]], paired_seeds: bool) -> dict[str, Any] | None:
     """Comparison of two methods over the seeds that both have; seeds are paired behind one coarse network.
 
-    Which tool a method points at is a question of its best tip, whatever the score; F1 counts points above the threshold.
+    Which tool a method points at is asked of its best tip, whatever the score; F1 counts points above the threshold.
     """
     seeds = sorted({record['seed'] for record, _ in a} & {record['seed'] for record, _ in b})
     if not seeds:
