@@ -70,7 +70,7 @@ def train(method: Method, seed: int, cores: int) -> str | None:
     """Run a unit, or find it done, and keep what it answered; returns what went wrong."""
     log = method.folder(seed).with_suffix('.log')
     log.parent.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
+    began, was_done = time.monotonic(), method.is_trained(seed)
     with log.open('a') as file:
         code = subprocess.run(
             [sys.executable, *method.command(seed)], cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
@@ -80,7 +80,7 @@ def train(method: Method, seed: int, cores: int) -> str | None:
         return f'exit code {code}, see {log}'
     seconds = round(time.monotonic() - began)
     try:
-        keep(method, seed, seconds)
+        keep(method, seed, None if was_done else seconds)
     except UserError as error:
         return str(error)
     print(f'{method.data} {method.name}, seed {seed}: {seconds} s', flush=True)

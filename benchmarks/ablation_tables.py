@@ -66,13 +66,14 @@ def _overview(found: dict[str, Any]) -> list[str]:
         prior, idle = metrics['meta']['prior'], metrics['false_points_per_idle_minute']
         ious = ' / '.join(f'{np.mean([report[split]["mean_iou"] for report in metrics["priors"]]):.2f}'
                           for split in ('train', 'test')) if metrics['priors'][0] else '-'
-        active = metrics['above_chance']
+        active, known = metrics['above_chance'], [s for s in metrics['seconds'] if s is not None]
         in_sample = metrics['meta']['coarse_for_training'] == 'in-sample'
         rows.append([name, ', '.join(map(str, metrics['seed'])), metrics['epochs'][0],
                      '-' if prior is None else prior['backend'] + (', in-sample' if in_sample else ''), ious,
                      *(_f1(metrics['results']['overall'][lm]) for lm in LANDMARKS), percent(active['accuracy']),
                      f'{_with_interval(active["difference"], active["ci95"], "+")}, p {p_text(active["p"])}',
-                     _count(idle['all'], idle.get('ci95', {}).get('all')), f'{np.median(metrics["seconds"]) / 60:.0f}'])
+                     _count(idle['all'], idle.get('ci95', {}).get('all')),
+                     f'{np.median(known) / 60:.0f}' if known else '-'])
     return [*_table(['method', 'seeds', 'epochs', 'prior', 'its IoU, train / test', 'tip F1', 'anchor F1',
                      'best tip on the acting tool', 'above chance', 'false points / idle min', 'minutes'], rows), '',
             'Best tip on the acting tool: of the frames with several tools in view, whatever the score; chance is one '

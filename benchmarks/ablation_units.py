@@ -47,6 +47,10 @@ class Method:
         # The refiners look for the coarse network by the name of its config.
         return RUNS / self.data / f'seed{seed}' / f'bench_{self.name}'
 
+    def is_trained(self, seed: int) -> bool:
+        record = self.folder(seed) / 'artifact.json'
+        return record.exists() and read_json(record)['done']
+
     @property
     def config_file(self) -> str:
         return f'configs/bench/{self.config}.py'
@@ -122,8 +126,11 @@ def _paths(method: Method, seed: int) -> tuple[Path, Path, Path]:
     return tuple(place / f'seed{seed}{end}' for end in ('.json', '_test.csv.gz', '_val.csv.gz'))
 
 
-def keep(method: Method, seed: int, seconds: int) -> None:
-    """Keep a finished unit's answers, and all that its numbers stand on. The record comes last, and makes it whole."""
+def keep(method: Method, seed: int, seconds: int | None) -> None:
+    """Keep a finished unit's answers, and all that its numbers stand on. The record comes last, and makes it whole.
+
+    ``seconds`` is what this call took, ``None`` where it found the unit trained.
+    """
     folder = method.folder(seed)
     run, = read_runs([folder])
     record, *answers = _paths(method, seed)
