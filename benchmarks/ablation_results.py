@@ -56,6 +56,7 @@ def collect(data: str) -> dict[str, Any]:
             1 / count for count in map(tools_in_view, frames) if count > 1])),
         test_videos=len({frame.video.name for frame in frames}), methods={}, paper=[], others=[], lengths=[])
     units = {method.name: kept for method in METHODS if method.data == data and (kept := units_of(method))}
+    found['missing'] = [method.name for method in METHODS if method.data == data and method.name not in units]
     for name, kept in units.items():
         found['methods'][name] = evaluate(annotations, frames, *zip(*kept))
     chain = {method.name for method in METHODS if method.chain}

@@ -43,6 +43,8 @@ def _bench(data: str, found: dict[str, Any]) -> list[str]:
             if table.key in ('methods', 'strategies'):
                 lines += ['', f'### {table.title}', '', *markdown_table(table)]
         lines += ['', '### F1 of tips by condition', '', *_conditions(found)]
+    if found['missing']:
+        lines += ['', f'Not trained yet: {", ".join(found["missing"])}.']
     if any(len(metrics['seed']) == 1 for metrics in found['methods'].values()):
         lines += ['', 'Where there is one training seed, intervals and p know the spread over videos only.']
     if found['paper']:

@@ -127,7 +127,7 @@ def test_tables_of_what_is_kept(finished, bench, cases, monkeypatch, tmp_path):
     kept = [finished('coarse', 0, 8), finished('coarse', 1, 8), finished('refine', 0, 15), finished('refine', 1, 14),
             finished('simplebaseline', 0, 3)]
     results = bench['results']
-    monkeypatch.setattr(results, 'METHODS', list(dict.fromkeys(kept)))
+    monkeypatch.setattr(results, 'METHODS', [*dict.fromkeys(kept), bench['units'].Method('direct_mask', 'x')])
     # The tools of the toy data are some 10 px apart and stretched to the canvas.
     monkeypatch.setattr(results, 'MOTION', 'bench')
     monkeypatch.setattr(results, 'LOOKS', 'bench')
@@ -147,6 +147,7 @@ def test_tables_of_what_is_kept(finished, bench, cases, monkeypatch, tmp_path):
     assert tip['difference'] == pytest.approx((29 - 16) / 32) and tip['p_holm'] >= tip['p']
     text = (tmp_path / 'results/ablation.md').read_text()
     assert '| refine > coarse | tip | 2 | 90.6 | 50.0 |' in text
+    assert 'Not trained yet: direct_mask.' in text and 'one training seed' in text
     assert 'layout of Table 3' in text and 'layout of Table 2' in text and '| simplebaseline |' in text
 
 
