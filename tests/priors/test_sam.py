@@ -217,7 +217,8 @@ def test_a_whole_release_folder_gives_its_tracker(plugin, tmp_path: Path) -> Non
         model_type='sam3_video', architectures=['Sam3VideoModel'], tracker_config=dict(
             config, model_type='sam3_tracker_video'), detector_config=dict(model_type='sam3'))))
     whole = build_backend(dict(backend='sam3', checkpoint=str(folder)))
-    np.testing.assert_array_equal(whole.segment(whole.embed(frame()), POINTS, TWO)[0], expected)
+    # The same weights at other addresses of a mapped file may be summed in another order.
+    np.testing.assert_allclose(whole.segment(whole.embed(frame()), POINTS, TWO)[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('option, message', [(dict(dtype='float16'), 'prior.dtype'),
@@ -286,7 +287,7 @@ def test_the_video_release_gives_the_picture_model(plugin, folders, tmp_path: Pa
     assert json.loads((tmp_path / 'config.json').read_text())['model_type'] == 'sam2_video'
     expected, found = (b.segment(b.embed(frame()), POINTS, TWO)[0] for b in (
         build_backend(dict(backend='sam2', checkpoint=str(path))) for path in (folders['sam2'], tmp_path)))
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_device_that_is_not_there_and_memory_that_does_not_suffice(backend, monkeypatch) -> None:
