@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from mmpose_surgical.visualization.report.tables import Cell, Table
 
 LEGEND = ('Best of a column in bold (equal as printed: all of them). Rates in per cent, L2 in pixels of the canvas '
-          'over matched pairs. (least–greatest) over seeds; [95 % interval], of several seeds that of all together')
+          'over matched pairs. (least–greatest) over seeds; [95 % interval], of several seeds that of all together, '
+          'whose counts are summed')
 
 _MARKDOWN = re.compile(r'([\\`*_{}\[\]<>#|~$&])')
 _LATEX = {'\\': r'\textbackslash{}', '&': r'\&', '%': r'\%', '$': r'\$', '#': r'\#', '_': r'\_', '{': r'\{', '}': r'\}',
