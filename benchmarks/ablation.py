@@ -28,6 +28,10 @@ from ablation_units import METHODS, ROOT, Method, keep, kept, make_data
 from mmpose_surgical.errors import UserError
 
 
+_KEEPING = threading.Lock()
+"""MMEngine does not read two configs at a time."""
+
+
 class Queue:
     """Units in order, for several workers. A failed one does not keep the others from being done."""
 
@@ -80,7 +84,8 @@ def train(method: Method, seed: int, cores: int) -> str | None:
         return f'exit code {code}, see {log}'
     seconds = round(time.monotonic() - began)
     try:
-        keep(method, seed, None if was_done else seconds)
+        with _KEEPING:
+            keep(method, seed, None if was_done else seconds)
     except UserError as error:
         return str(error)
     print(f'{method.data} {method.name}, seed {seed}: {seconds} s', flush=True)
