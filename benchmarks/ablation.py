@@ -27,7 +27,6 @@ from ablation_units import METHODS, ROOT, Method, keep, kept, make_data
 
 from mmpose_surgical.errors import UserError
 
-
 _KEEPING = threading.Lock()
 """MMEngine does not read two configs at a time."""
 
