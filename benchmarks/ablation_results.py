@@ -106,7 +106,7 @@ def evaluate(annotations: Annotations, frames: Sequence[Frame], records: Sequenc
     """The metrics of a method over its seeds with all that they stand on, without what is long.
 
     Raises:
-        UserError: The units do not go together, or were evaluated on another ground truth.
+        UserError: The units were evaluated on another ground truth.
     """
     metas = [record['meta'] for record in records]
     if {meta['data']['sha256'] for meta in metas} != {annotations.sha256}:

@@ -52,6 +52,9 @@ def _bench(data: str, found: dict[str, Any]) -> list[str]:
     for title, key in (('Other differences', 'others'), ('Longer against shorter training', 'lengths')):
         if found[key]:
             lines += ['', f'### {title}', '', *_differences(found[key])]
+    if rising := [entry['a'] for entry in found['lengths'] if not all(
+            entry['f1']['overall'][lm]['equivalence']['equivalent'] for lm in LANDMARKS)]:
+        lines += ['', f'Not at their plateau, as far as these lengths tell: {", ".join(rising)}.']
     return [*lines, '']
 
 

@@ -48,6 +48,7 @@ class Method:
         return RUNS / self.data / f'seed{seed}' / f'bench_{self.name}'
 
     def is_trained(self, seed: int) -> bool:
+        """Whether this machine has a finished run, of whichever config."""
         record = self.folder(seed) / 'artifact.json'
         return record.exists() and read_json(record)['done']
 
