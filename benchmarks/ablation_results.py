@@ -6,7 +6,8 @@ import numpy as np
 from ablation_units import BENCH, LOOKS, METHODS, MOTION, ROOT, units_of
 from machine import describe_machine
 
-from mmpose_surgical.datasets.annotations import Annotations, Frame, load_annotations
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.bootstrap import cluster_bootstrap

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from machine import describe_machine
 
-from mmpose_surgical.datasets.annotations import Annotations, load_annotations
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.records import Annotations
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.datasets.synthetic.generate import SPECS, generate
 from mmpose_surgical.evaluation.predictions import Predictions, read_predictions, surest_of_equal, write_predictions

@@ -37,7 +37,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scipy.optimize import linear_sum_assignment
 
-from mmpose_surgical.datasets.annotations import LANDMARKS, Frame, Point, Tool, Video
+from mmpose_surgical.datasets.annotations import LANDMARKS
+from mmpose_surgical.datasets.records import Frame, Point, Tool, Video
 from mmpose_surgical.evaluation.breakdowns import count_actions
 from mmpose_surgical.evaluation.evaluator import Rules, evaluate, match_runs
 from mmpose_surgical.evaluation.full import evaluate_in_full

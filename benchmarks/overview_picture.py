@@ -12,9 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmpose_surgical.datasets.annotations import Frame, load_annotations
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.records import Frame
 from mmpose_surgical.datasets.splits import frames_of_split
-from mmpose_surgical.datasets.windows import window_paths
+from mmpose_surgical.datasets.windows import window_files
 from mmpose_surgical.evaluation.evaluator import apply_threshold, evaluate
 from mmpose_surgical.evaluation.predictions import read_predictions
 from mmpose_surgical.evaluation.thresholds import read_thresholds
@@ -70,9 +71,9 @@ def main() -> None:
         points[name] = apply_threshold(read_predictions(folder / 'test_predictions.json'), values)
     frame = annotations.by_id[args.image_id] if args.image_id else max(
         (f for f in frames if len(f.tools) > 1), key=lambda f: gain(f, points['coarse'], points['refined']))
-    paths, _ = window_paths(frame, annotations.root, cfg.clip.num_frames, cfg.clip.spacing)
-    window = [cv2.imread(str(path)) for path in paths]
-    picture = cv2.imread(str(frame.path(annotations.root)))
+    files, _ = window_files(frame, annotations.root, cfg.clip.num_frames, cfg.clip.spacing)
+    window = [file.read() for file in files]
+    picture = frame.file(annotations.root).read()
     maps = RecordStore(args.work_dir / facts['predictions']).get(frame.image_id)[0]['heatmaps']
     prior = MaskPrior.from_record(*RecordStore(args.work_dir / facts['priors']).get(frame.image_id))
     film = np.hstack([cv2.resize(p, (SIZE[0] // len(window), SIZE[1] // len(window))) for p in window])

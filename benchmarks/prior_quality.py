@@ -20,7 +20,8 @@ import numpy as np
 from machine import describe_machine
 
 import mmpose_surgical.plugin  # noqa: F401
-from mmpose_surgical.datasets.annotations import Frame, load_annotations
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.records import Frame
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.files import read_json, write_json, write_text
 from mmpose_surgical.landmarks import SLOTS
@@ -50,7 +51,7 @@ def coarse_prompts(store: RecordStore, thresholds: dict[str, float], frame: Fram
 
 def real_mask(frame: Frame, root: Path) -> np.ndarray | None:
     """The drawn parts that the acting tools' points touch: the files hold the union of all instruments."""
-    path = frame.path(root)
+    path = frame.file(root).path
     drawn = cv2.imread(str(path.parents[1] / 'masks' / f'{path.stem}.png'), cv2.IMREAD_GRAYSCALE)
     if drawn is None:
         return None

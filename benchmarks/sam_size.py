@@ -27,7 +27,6 @@ from machine import describe_machine
 import mmpose_surgical.plugin  # noqa: F401
 from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.files import write_json, write_text
-from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.priors.base import PriorFrame, build_backend
 
 RESULTS = Path(__file__).resolve().parent / 'results'
@@ -57,7 +56,7 @@ def real_frames(real: Path) -> list[tuple[PriorFrame, np.ndarray]]:
     """Three frames with their hand-placed points as prompts."""
     annotations = load_annotations(real)
     chosen = [f for f in annotations.annotated_frames() if f.active_tools and f.active_tools[0].points][::6][:3]
-    return [(PriorFrame(np.ascontiguousarray(read_picture(f.path(real))[..., ::-1]), f.image_id),
+    return [(PriorFrame(np.ascontiguousarray(f.file(real).read()[..., ::-1]), f.image_id),
              np.array([[p.x, p.y] for p in f.active_tools[0].points], np.float32)) for f in chosen]
 
 

@@ -25,11 +25,20 @@ def read_picture(path: str | Path, size: tuple[int, int] | None = None) -> np.nd
         raise UserError(f'picture cannot be read: {error}', path, 'restore the file') from None
     if picture is None or _is_cut_off(content.tobytes()):
         raise UserError('picture cannot be decoded', path, 'restore the file, it is truncated or no picture')
+    check_size(picture, size, path)
+    return picture
+
+
+def check_size(picture: np.ndarray, size: tuple[int, int] | None, where: object) -> None:
+    """Refuse a picture (H, W, 3) that is not of the (width, height) that its annotation gives, if it gives one.
+
+    Raises:
+        UserError: It is of another size.
+    """
     height, width = picture.shape[:2]
     if size is not None and size != (width, height):
-        raise UserError(f'picture is {width}x{height}, the annotation says {size[0]}x{size[1]}', path,
+        raise UserError(f'picture is {width}x{height}, the annotation says {size[0]}x{size[1]}', str(where),
                         'correct "width" and "height" of the image record')
-    return picture
 
 
 # Not a stuffed byte, a fill byte, or a restart within a scan.

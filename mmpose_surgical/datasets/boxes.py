@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mmpose_surgical.datasets.annotations import Annotations, Frame
+from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.files import file_digest, read_json
 

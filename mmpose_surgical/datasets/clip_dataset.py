@@ -9,10 +9,11 @@ from mmengine.logging import print_log
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
 from mmpose.registry import DATASETS
 
-from mmpose_surgical.datasets.annotations import Frame, load_annotations
+from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.datasets.boxes import Box, boxes_of, whole_picture
+from mmpose_surgical.datasets.records import Frame
 from mmpose_surgical.datasets.splits import frames_of_split
-from mmpose_surgical.datasets.windows import WindowMode, window_paths
+from mmpose_surgical.datasets.windows import WindowMode, window_files
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.landmarks import LANDMARKS, SLOTS
 
@@ -23,8 +24,8 @@ _COLOURS = dict(tip1=[255, 214, 0], tip2=[255, 138, 0], anchor=[0, 214, 255])
 class SurgicalClipDataset(BaseDataset):
     """One sample is one annotated frame with its window of neighbours.
 
-    A sample carries ``img_paths`` (T files, oldest first), ``target_index``, a box (x1, y1, x2, y2) and the landmarks
-    of all acting tools: ``keypoints`` (N, 3, 2) in pixels of the original picture and ``keypoints_visible``
+    A sample carries ``window_files`` (T places, oldest first), ``target_index``, a box (x1, y1, x2, y2) and the
+    landmarks of all acting tools: ``keypoints`` (N, 3, 2) in pixels of the original picture and ``keypoints_visible``
     (N, 3), in the slots tip1, tip2, anchor, with ``tool_actions``, the N actions, for targets alone. A frame in which
     nothing acts is a true negative: N = 1 with empty slots. For training it also carries ``acting_tools``, from which
     direct mask supervision takes its masks.
@@ -92,8 +93,8 @@ class SurgicalClipDataset(BaseDataset):
                       'whole picture is used', logger='current', level=logging.WARNING)
         samples = [self._sample(index, frame, annotations.root, annotated, boxes.get(frame.image_id))
                    for index, frame in enumerate(frames)]
-        paths = {path for sample in samples for path in sample['img_paths']}
-        missing = sorted(path for path in paths if not Path(path).is_file())
+        paths = {file.path for sample in samples for file in sample['window_files']}
+        missing = sorted(str(path) for path in paths if not path.is_file())
         if missing:
             raise UserError(f'{len(missing)} of {len(paths)} pictures are missing: {list_problems(missing, 3)}',
                             annotations.path, 'restore the files, or correct "file_name" and "frame_pattern"')
@@ -101,12 +102,12 @@ class SurgicalClipDataset(BaseDataset):
 
     def _sample(self, index: int, frame: Frame, root: Path, annotated: np.ndarray, box: Box | None) -> dict[str, Any]:
         box = box or whole_picture(frame)
-        paths, position = window_paths(frame, root, self.num_frames, self.spacing, self.window)
+        files, position = window_files(frame, root, self.num_frames, self.spacing, self.window)
         keypoints, visible = tools_to_slots(frame)
         supervision = {} if self.test_mode else dict(acting_tools=frame.active_tools)
         return dict(
             supervision, id=index, img_id=frame.image_id,
-            img_path=str(paths[position]), img_paths=[str(path) for path in paths],
+            img_path=str(files[position]), window_files=files,
             target_index=position, video=frame.video.name, frame_id=frame.frame_id,
             keypoints=keypoints, keypoints_visible=visible, landmark_annotated=annotated,
             tool_actions=[action for action, _ in _slot_rows(frame)] or [None],

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmpose_surgical.datasets.annotations import Annotations, Frame
+from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.errors import UserError, list_problems
 
 SPLIT_NAMES = ('train', 'val', 'test')

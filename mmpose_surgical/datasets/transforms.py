@@ -12,8 +12,8 @@ from mmpose.registry import TRANSFORMS
 from mmpose.structures.bbox import get_warp_matrix
 
 from mmpose_surgical.baselines.tip_order import tip_order
+from mmpose_surgical.datasets.frame_file import FrameFile
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.priors.base import MaskPrior
 from mmpose_surgical.priors.maker import variant_id
 from mmpose_surgical.priors.store import RecordStore
@@ -31,11 +31,10 @@ class LoadClip(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        frames: dict[str, np.ndarray] = {}
-        for path in results['img_paths']:
-            if path not in frames:
-                frames[path] = read_picture(path, tuple(results['picture_size']))
-        clip = [frames[path] for path in results['img_paths']]
+        files: list[FrameFile] = results['window_files']
+        # In order of time, in which a video is decoded once; a frame that the window repeats is read once.
+        frames = {file: file.read(tuple(results['picture_size'])) for file in sorted(set(files))}
+        clip = [frames[file] for file in files]
         results['img'] = clip if len(clip) > 1 else clip[0]
         results['img_shape'] = results['ori_shape'] = clip[0].shape[:2]
         return results

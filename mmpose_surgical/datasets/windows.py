@@ -4,7 +4,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from mmpose_surgical.datasets.annotations import Frame
+from mmpose_surgical.datasets.frame_file import FrameFile
+from mmpose_surgical.datasets.records import Frame
 from mmpose_surgical.errors import UserError
 
 WindowMode = Literal['centred', 'causal']
@@ -25,9 +26,9 @@ def window_frame_ids(target: int, num_frames: int, step: int, first: int, last: 
     return [min(max(target + (i - offset) * step, first), last) for i in range(num_frames)]
 
 
-def window_paths(frame: Frame, root: Path, num_frames: int, spacing: float,
-                 mode: WindowMode = 'centred') -> tuple[list[Path], int]:
-    """Picture files of the window of a frame, and the position of the frame in it.
+def window_files(frame: Frame, root: Path, num_frames: int, spacing: float,
+                 mode: WindowMode = 'centred') -> tuple[list[FrameFile], int]:
+    """Where the frames of a window lie, and the position of the target in it.
 
     Args:
         frame: The target.
@@ -37,29 +38,41 @@ def window_paths(frame: Frame, root: Path, num_frames: int, spacing: float,
         mode: ``centred`` or ``causal``.
 
     Returns:
-        T paths and the index of the target. A video that is not dense, or a window of one, gives T times the target.
+        T places and the index of the target. A video that is not dense, or a window of one, gives T times the target.
 
     Raises:
-        UserError: The video is dense but has no frame rate or no pattern that leads to its frames.
+        UserError: The video is dense but has no frame rate, or nothing leads to its frames.
     """
     position = target_position(num_frames, mode)
     if num_frames == 1 or not frame.video.dense:
-        return [frame.path(root)] * num_frames, position
-    if frame.video.frame_pattern is None:
-        raise UserError(f'the frames of video "{frame.video.name}" cannot be located', root / 'annotations.json',
-                        'extract them and give the video a "frame_pattern", or set "dense": false')
+        return [frame.file(root)] * num_frames, position
     if frame.video.fps is None:
         raise UserError(f'video "{frame.video.name}" is dense but has no "fps"', root / 'annotations.json',
                         'add "fps" to the video, or set "dense": false')
     step = max(1, round(spacing * frame.video.fps))
-    if frame.clip is not None:
-        first, last = frame.clip.start_frame, frame.clip.end_frame
-    else:
-        first, last = _frame_range(root, frame.video.frame_pattern)
-        # The target stands in its place whatever the folder lists; a picture that is missing is then named as such.
-        first, last = min(first, frame.frame_id), max(last, frame.frame_id)
+    first, last = window_ends(frame, root)
     ids = window_frame_ids(frame.frame_id, num_frames, step, first, last, mode)
-    return [frame.path(root, frame_id) for frame_id in ids], position
+    return [frame.file(root, frame_id) for frame_id in ids], position
+
+
+def window_ends(frame: Frame, root: Path) -> tuple[int, int]:
+    """First and last frame number that a window around a frame of a dense video may hold.
+
+    Raises:
+        UserError: Nothing leads to the frames of the video.
+    """
+    if frame.clip is not None:
+        return frame.clip.start_frame, frame.clip.end_frame
+    if frame.video.frame_pattern is not None:
+        first, last = _frame_range(root, frame.video.frame_pattern)
+    elif frame.video.video_file is not None:
+        from mmpose_surgical.datasets.video_file import index_of
+        first, last = 0, len(index_of(root / frame.video.video_file).pts) - 1
+    else:
+        raise UserError(f'the frames of video "{frame.video.name}" cannot be located', root / 'annotations.json',
+                        'give the video a "frame_pattern" or a "video_file", or set "dense": false')
+    # The target stands in its place whatever is there; a picture that is missing is then named as such.
+    return min(first, frame.frame_id), max(last, frame.frame_id)
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmpose_surgical.datasets.annotations import Frame
+from mmpose_surgical.datasets.records import Frame
 from mmpose_surgical.datasets.splits import SPLIT_NAMES, frames_of_split
 from mmpose_surgical.doctor.finding import Finding
 from mmpose_surgical.doctor.run_folder import DataSet, RunFolder, open_data
@@ -77,7 +77,7 @@ def _split_problems(data: DataSet) -> list[str]:
     problems = []
     for split in SPLIT_NAMES:
         names = set(data.splits.videos(split))
-        files = {str(frame.path(data.root)) for frame in data.annotations.annotated_frames(names)}
+        files = {str(frame.file(data.root)) for frame in data.annotations.annotated_frames(names)}
         for video in data.annotations.videos.values():
             if video.name in names:
                 files |= {str(source) for source in (video.video_file, video.frame_pattern) if source}

@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mmpose_surgical.datasets.annotations import Annotations, load_annotations
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.records import Annotations
 from mmpose_surgical.datasets.splits import Splits, load_splits
 from mmpose_surgical.doctor.finding import Finding
 from mmpose_surgical.errors import UserError

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmpose_surgical.datasets.annotations import Frame
+from mmpose_surgical.datasets.records import Frame
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.evaluator import Matched, actions_in_order, active_tool_outcomes, rates
 from mmpose_surgical.evaluation.table import OVERALL, RESERVED

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mmpose_surgical.datasets.annotations import LANDMARKS, Frame
+from mmpose_surgical.datasets.annotations import LANDMARKS
+from mmpose_surgical.datasets.records import Frame
 from mmpose_surgical.evaluation.matching import PROTOCOLS, Matches, Protocol, match_groups, to_canvas
 from mmpose_surgical.evaluation.predictions import Predictions
 from mmpose_surgical.evaluation.table import CANVAS, OVERALL, RESERVED, PointTable, build_table, join_seeds

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmpose_surgical.datasets.annotations import Frame
+from mmpose_surgical.datasets.records import Frame
 from mmpose_surgical.evaluation import breakdowns, curves
 from mmpose_surgical.evaluation.bootstrap import FEW_VIDEOS, MIN_VIDEOS, RESAMPLES, cluster_bootstrap
 from mmpose_surgical.evaluation.breakdowns import MEASURES, cell, measures, shares

@@ -10,7 +10,8 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmpose.registry import METRICS
 
-from mmpose_surgical.datasets.annotations import Annotations, Frame, landmark_of, load_annotations
+from mmpose_surgical.datasets.annotations import landmark_of, load_annotations
+from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.evaluator import TOLERANCE, evaluate
 from mmpose_surgical.evaluation.matching import Protocol

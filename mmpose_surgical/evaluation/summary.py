@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmpose_surgical.datasets.annotations import Annotations
 from mmpose_surgical.datasets.boxes import ORACLE_LABEL, WHOLE_PICTURE
+from mmpose_surgical.datasets.records import Annotations
 from mmpose_surgical.evaluation.thresholds import THIS_DATA
 from mmpose_surgical.files import write_json
 

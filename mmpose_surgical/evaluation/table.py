@@ -7,7 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from mmpose_surgical.datasets.annotations import LANDMARKS, Frame, Tool
+from mmpose_surgical.datasets.annotations import LANDMARKS
+from mmpose_surgical.datasets.records import Frame, Tool
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.evaluation.matching import to_canvas
 from mmpose_surgical.evaluation.predictions import Predictions

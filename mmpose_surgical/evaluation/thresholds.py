@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from mmpose_surgical.datasets.annotations import LANDMARKS, Annotations, Frame
+from mmpose_surgical.datasets.annotations import LANDMARKS
+from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.evaluation.evaluator import TOLERANCE

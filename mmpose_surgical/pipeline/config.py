@@ -11,8 +11,8 @@ from typing import Any, get_args
 
 from mmengine.config import Config
 
-from mmpose_surgical.datasets.annotations import Annotations, Frame
 from mmpose_surgical.datasets.boxes import ORACLE, PICTURE, box_label
+from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.datasets.windows import WindowMode, target_position
 from mmpose_surgical.errors import UserError, list_problems

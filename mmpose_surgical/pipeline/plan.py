@@ -22,8 +22,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from mmpose_surgical.datasets.annotations import Annotations
 from mmpose_surgical.datasets.boxes import ORACLE, ORACLE_LABEL, PICTURE, box_content
+from mmpose_surgical.datasets.records import Annotations
 from mmpose_surgical.datasets.splits import Splits, frames_of_split, load_splits
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import file_digest, read_json, remove_folder, write_json

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mmpose_surgical.datasets.annotations import Annotations, Frame, load_annotations
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split, load_splits
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.summary import percent
 from mmpose_surgical.files import write_json
-from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.pipeline.artifacts import Status
 from mmpose_surgical.pipeline.config import load_config, uses_prior
 from mmpose_surgical.pipeline.data import ensure_data
@@ -207,5 +207,5 @@ def _drawn(frame: Frame, report: PriorReport, store: RecordStore, stage: PriorSt
     told = 'failed' if report.failed else f'predicted IoU {prior.iou:.2f}'
     if report.with_truth:
         told += f', IoU {report.iou_sum:.2f}'
-    return draw_prior(read_picture(frame.path(stage.root)), prior, active_mask(frame),
+    return draw_prior(frame.file(stage.root).read(), prior, active_mask(frame),
                       f'{frame.video.name} #{frame.frame_id}   {told}', prior_name(stage.cfg.prior))

@@ -9,11 +9,10 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
-from mmpose_surgical.datasets.annotations import Frame
+from mmpose_surgical.datasets.records import Frame
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import Predictions
 from mmpose_surgical.landmarks import SLOTS, landmark_of
-from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.pipeline.artifacts import Artifact
 from mmpose_surgical.priors.base import MaskPriorBackend, PriorFrame, build_backend
 from mmpose_surgical.priors.maker import PriorJob
@@ -65,7 +64,7 @@ def predictions_of_store(folder: Path, frames: list[Frame]) -> Predictions:
 def load_prior_frame(frame: Frame, root: Path) -> PriorFrame:
     """A picture for a backend. Of the annotations only masks travel with it, of all instances alike."""
     has_masks = any(tool.segmentation for tool in frame.tools)
-    picture = read_picture(frame.path(root), (frame.width, frame.height))
+    picture = frame.file(root).read((frame.width, frame.height))
     rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     return PriorFrame(rgb, frame.image_id, partial(instance_masks, frame) if has_masks else None)
 

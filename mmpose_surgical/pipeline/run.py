@@ -4,7 +4,8 @@ import argparse
 from mmengine.config import Config, DictAction
 from rich.console import Console
 
-from mmpose_surgical.datasets.annotations import Annotations, load_annotations
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.records import Annotations
 from mmpose_surgical.datasets.splits import count_line
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.pipeline.artifacts import Status

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmpose_surgical.datasets.annotations import Annotations, Frame
+from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.files import file_digest

@@ -8,7 +8,8 @@ from mmengine.config import Config
 from mmengine.dist import get_dist_info
 from rich.console import Console
 
-from mmpose_surgical.datasets.annotations import Annotations, load_annotations
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.records import Annotations
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import read_predictions, write_predictions

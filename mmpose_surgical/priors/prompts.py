@@ -11,7 +11,7 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import LANDMARKS, SLOTS, landmark_of
 
 if TYPE_CHECKING:
-    from mmpose_surgical.datasets.annotations import Frame
+    from mmpose_surgical.datasets.records import Frame
     from mmpose_surgical.priors.store import RecordStore
 
 PROMPT_GRID = 8

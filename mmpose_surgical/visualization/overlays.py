@@ -5,12 +5,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmpose_surgical.datasets.annotations import Frame
+from mmpose_surgical.datasets.records import Frame
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.evaluator import ScoreThreshold, apply_threshold
 from mmpose_surgical.evaluation.predictions import Predictions
 from mmpose_surgical.files import read_json, write_atomically, write_json
-from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.priors.base import MaskPrior
 from mmpose_surgical.priors.store import RecordStore
 
@@ -128,7 +127,7 @@ def draw_overlays(frames: Sequence[Frame], predictions: Predictions, score_thr: 
     _remove_earlier(folder)
     written, pictures = [], []
     for frame in chosen:
-        picture = read_picture(frame.path(root))
+        picture = frame.file(root).read()
         prior = MaskPrior.from_record(*store.get(frame.image_id)) if store is not None else None
         drawn = draw_overlay(picture, frame, kept.select(kept.image_id == frame.image_id), prior, prior_name)
         out = folder / f'{frame.video.name}_{frame.frame_id:06d}_{frame.image_id}.jpg'.replace('/', '_')

@@ -133,7 +133,7 @@ def test_real_frames_are_read(shared_real):
     (lambda d: d['images'][0].update(frame_id=99), 'images[0] (id 1): frame_id 99 lies outside clip 1 (10 to 14)'),
     (lambda d: d['images'][0].update(clip_id=3), 'images[0] (id 1): clip 3 is of video 2, the picture of video 1'),
     (lambda d: d['images'][0].pop('frame_id'), "images[0] (id 1): 'frame_id' is missing"),
-    (lambda d: d['videos'][1].update(name='a'), 'videos 1 and 2 are both named "a"'),
+    (lambda d: d['videos'][1].update(name='a'), 'videos 1 and 2: both are named "a"'),
     (lambda d: d['images'][0].pop('video_id'), '"video_id" is missing, and the file has videos'),
 ])
 def test_a_picture_must_lie_where_its_clip_and_video_say(edit, change, message):

@@ -4,8 +4,9 @@ import json
 import numpy as np
 import pytest
 
-from mmpose_surgical.datasets.annotations import Frame, Point, Tool, Video, load_annotations
+from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.datasets.boxes import Box, box_content, box_label, boxes_of
+from mmpose_surgical.datasets.records import Frame, Point, Tool, Video
 from mmpose_surgical.errors import UserError
 
 

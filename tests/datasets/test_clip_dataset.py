@@ -46,14 +46,14 @@ def test_actions_of_the_tools_reach_the_target_and_nothing_else(plugin, toy_data
 
 def test_window_is_time_ordered_with_the_target_in_the_middle(plugin, toy_data):
     info = build(toy_data, split='val', num_frames=5, spacing=0.1).get_data_info(0)
-    assert [path[-6:-4] for path in info['img_paths']] == ['10', '11', '12', '13', '14']
-    assert info['img_paths'][info['target_index']] == info['img_path']
+    assert [file.path.stem[-2:] for file in info['window_files']] == ['10', '11', '12', '13', '14']
+    assert str(info['window_files'][info['target_index']]) == info['img_path']
 
 
 def test_every_frame_gets_the_same_geometry_and_colour(plugin, toy_data):
     dataset = build(toy_data, split='train', num_frames=3, spacing=0.0, pipeline=TRAIN)
     info = dataset.get_data_info(0)
-    info['img_paths'] = [info['img_path']] * 3
+    info['window_files'] = [info['window_files'][info['target_index']]] * 3
     inputs = dataset.pipeline(info)['inputs'].numpy()
     assert (inputs[0] == inputs[1]).all() and (inputs[0] == inputs[2]).all()
 
@@ -97,8 +97,8 @@ def test_empty_split_is_an_error(plugin, toy_data, tmp_path):
 
 
 def test_tools_fill_slots(plugin):
-    from mmpose_surgical.datasets.annotations import Frame, Point, Tool, Video
     from mmpose_surgical.datasets.clip_dataset import _slot_rows, tools_to_slots
+    from mmpose_surgical.datasets.records import Frame, Point, Tool, Video
     tips = [Point('tip', f'tip{i}', i, i, 1) for i in (1, 2, 3)]
     tools = [Tool(1, 'grasper', 'grasp', True, [*tips, Point('anchor', 'anchor', 9, 9, 2)]),
              Tool(2, 'hook', None, False, tips[:1]), Tool(3, 'hook', 'dissect', True, tips[:1])]
@@ -114,5 +114,5 @@ def test_real_frames_load_as_clips(plugin, shared_real):
                 dict(type='TopdownAffine', input_size=(64, 48)), dict(type='PackClipInputs')]
     dataset = build(shared_real, split='test', num_frames=5, pipeline=pipeline)
     first = dataset.get_data_info(0)
-    assert [p[-10:-4] for p in first['img_paths']] == ['000561', '000561', '000561', '000564', '000567']
+    assert [file.path.stem for file in first['window_files']] == ['000561', '000561', '000561', '000564', '000567']
     assert dataset[0]['inputs'].shape == (5, 3, 48, 64)

@@ -151,7 +151,7 @@ def tool_mask(stores, tools, flip=0.0, draw=None, masks=None):
 
 
 def box(x, y, width, height):
-    from mmpose_surgical.datasets.annotations import Tool
+    from mmpose_surgical.datasets.records import Tool
     corners = [x, y, x + width, y, x + width, y + height, x, y + height]
     return Tool(1, 'hook', 'dissect', True, [], [[float(v) for v in corners]])
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from mmpose_surgical.datasets.annotations import Clip, Frame, Video
-from mmpose_surgical.datasets.windows import window_frame_ids, window_paths
+from mmpose_surgical.datasets.records import Clip, Frame, Video
+from mmpose_surgical.datasets.windows import window_files, window_frame_ids
 from mmpose_surgical.errors import UserError
 
 
@@ -27,43 +27,43 @@ def make_frame(frame_id=15, fps=25.0, dense=True, clip=True):
     return Frame(1, f'f/{frame_id:04d}.jpg', 64, 48, video, frame_id, True, Clip(1, 1, 10, 20) if clip else None)
 
 
-def numbers(paths):
-    return [int(path.stem) for path in paths]
+def numbers(files):
+    return [int(file.path.stem) for file in files]
 
 
 def test_spacing_is_in_seconds():
-    paths, position = window_paths(make_frame(fps=25), Path('root'), 3, 0.12)
+    paths, position = window_files(make_frame(fps=25), Path('root'), 3, 0.12)
     assert numbers(paths) == [12, 15, 18] and position == 1
-    assert numbers(window_paths(make_frame(fps=8), Path('root'), 3, 0.12)[0]) == [14, 15, 16]
+    assert numbers(window_files(make_frame(fps=8), Path('root'), 3, 0.12)[0]) == [14, 15, 16]
 
 
 def test_video_that_is_not_dense_repeats_the_target():
-    assert numbers(window_paths(make_frame(dense=False), Path('root'), 3, 0.12)[0]) == [15, 15, 15]
+    assert numbers(window_files(make_frame(dense=False), Path('root'), 3, 0.12)[0]) == [15, 15, 15]
 
 
 def test_without_a_clip_the_files_on_disk_are_the_limits(tmp_path):
     (tmp_path / 'f').mkdir()
     for number in (14, 15, 16):
         (tmp_path / f'f/{number:04d}.jpg').touch()
-    paths, _ = window_paths(make_frame(clip=False, fps=10), tmp_path, 5, 0.12)
+    paths, _ = window_files(make_frame(clip=False, fps=10), tmp_path, 5, 0.12)
     assert numbers(paths) == [14, 14, 15, 16, 16]
 
 
 def test_dense_video_without_a_rate_is_an_error():
     with pytest.raises(UserError, match='video "v" is dense but has no "fps"'):
-        window_paths(make_frame(fps=None), Path('root'), 3, 0.12)
+        window_files(make_frame(fps=None), Path('root'), 3, 0.12)
 
 
 def test_dense_video_whose_frames_cannot_be_located_is_an_error():
     frame = make_frame()
     frame.video.frame_pattern = None
-    with pytest.raises(UserError, match='the frames of video "v" cannot be located.*frame_pattern'):
-        window_paths(frame, Path('root'), 3, 0.12)
+    with pytest.raises(UserError, match='frame 12 of video "v" cannot be located.*frame_pattern'):
+        window_files(frame, Path('root'), 3, 0.12)
 
 
 def test_target_beyond_the_files_on_disk_stays_the_target(tmp_path):
     (tmp_path / 'f').mkdir()
     for number in (14, 16):
         (tmp_path / f'f/{number:04d}.jpg').touch()
-    paths, position = window_paths(make_frame(frame_id=20, clip=False), tmp_path, 3, 0.12)
+    paths, position = window_files(make_frame(frame_id=20, clip=False), tmp_path, 3, 0.12)
     assert numbers(paths)[position] == 20

@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from mmpose_surgical.datasets.annotations import Frame, Point, Tool, Video, landmark_of
+from mmpose_surgical.datasets.annotations import landmark_of
+from mmpose_surgical.datasets.records import Frame, Point, Tool, Video
 from mmpose_surgical.evaluation.predictions import COLUMNS, Predictions
 
 DENSE = Video(1, 'case1', fps=25.0, dense=True)

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mmpose_surgical.datasets.annotations import Video
+from mmpose_surgical.datasets.records import Video
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.breakdowns import NOT_GIVEN, group_frames
 from mmpose_surgical.evaluation.evaluator import Rules, evaluate

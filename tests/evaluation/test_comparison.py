@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mmpose_surgical.datasets.annotations import Video
+from mmpose_surgical.datasets.records import Video
 from mmpose_surgical.evaluation.comparison import compare
 from mmpose_surgical.evaluation.evaluator import Rules, match_runs
 

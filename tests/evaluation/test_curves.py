@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from mmpose_surgical.datasets.annotations import Clip, Video
+from mmpose_surgical.datasets.records import Clip, Video
 from mmpose_surgical.evaluation.curves import (
     CURVE_POINTS,
     TOLERANCES,

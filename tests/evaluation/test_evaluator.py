@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmpose_surgical.datasets.annotations import Clip, Frame, Point, Tool, Video
+from mmpose_surgical.datasets.records import Clip, Frame, Point, Tool, Video
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.evaluator import evaluate
 from mmpose_surgical.evaluation.predictions import Predictions

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmpose_surgical.datasets.annotations import Frame, Point, Tool, Video, load_annotations
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.records import Frame, Point, Tool, Video
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.evaluator import evaluate
 from mmpose_surgical.evaluation.predictions import Predictions

@@ -42,7 +42,7 @@ def test_target_of_the_loaded_window_is_that_of_the_fusion(plugin, toy_data):
         cfg = coarse(**{'clip.window': window, 'clip.spacing': 0.1, 'data_root': str(toy_data)})
         info = DATASETS.build(cfg.val_dataloader.dataset).get_data_info(0)
         assert info['target_index'] == cfg.model.backbone.fusion.target_index
-        assert info['img_paths'][info['target_index']] == info['img_path']
+        assert str(info['window_files'][info['target_index']]) == info['img_path']
 
 
 def test_unknown_window_is_refused():

@@ -108,7 +108,7 @@ class Coarse:
 @pytest.fixture
 def acting():
     """A picture in which the first of two tools acts: coarse points lie elsewhere than its own."""
-    from mmpose_surgical.datasets.annotations import Frame, Point, Tool, Video
+    from mmpose_surgical.datasets.records import Frame, Point, Tool, Video
     points = [Point('tip', 'tip1', 10.1, 20, 2), Point('tip', 'tip2', 30, 20, 1), Point('anchor', 'anchor', 700, 40, 2)]
     tools = [Tool(1, 'grasper', 'grasp', True, points), Tool(2, 'hook', None, False, points[:1])]
     return Frame(1, 'x', *SIZE, Video(1, 'v'), 0, True, tools=tools)

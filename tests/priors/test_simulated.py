@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmpose_surgical.datasets.annotations import Tool
+from mmpose_surgical.datasets.records import Tool
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.priors.base import MaskPrior, PriorFrame
 from mmpose_surgical.priors.maker import mask_iou

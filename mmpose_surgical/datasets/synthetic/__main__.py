@@ -39,7 +39,7 @@ def _preview(folder: Path, path: Path) -> None:
     from mmpose_surgical.visualization.overlays import contact_sheet, draw_truth
     annotations = load_annotations(folder)
     step = max(1, len(annotations.frames) // 12)
-    cv2.imwrite(str(path), contact_sheet([draw_truth(cv2.imread(str(f.path(folder))), f)
+    cv2.imwrite(str(path), contact_sheet([draw_truth(f.file(folder).read(), f)
                                           for f in annotations.frames[::step][:12]]))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmpose_surgical.datasets.annotations import Annotations, Frame
+from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.evaluator import apply_threshold, build_table
@@ -19,7 +19,6 @@ from mmpose_surgical.evaluation.matching import match_groups
 from mmpose_surgical.evaluation.predictions import Predictions, read_predictions
 from mmpose_surgical.evaluation.summary import provenance
 from mmpose_surgical.landmarks import LANDMARKS, SLOTS, landmark_of
-from mmpose_surgical.pictures import read_picture
 from mmpose_surgical.priors.base import MaskPrior
 from mmpose_surgical.priors.store import MANIFEST, RecordStore
 from mmpose_surgical.visualization.overlays import COLOURS, draw_marks
@@ -247,7 +246,7 @@ def make_gallery(comparison: Comparison, annotations: Annotations, count: int, c
 
 
 def _draw(kind: str, frame: Frame, annotations: Annotations, sources: Sequence[_Source]) -> Shown:
-    picture = read_picture(frame.path(annotations.root))
+    picture = frame.file(annotations.root).read()
     priors = {source.index: source.prior(frame) for source in sources}
     by_backend: dict[str, MaskPrior] = {}
     for source in sources:

@@ -7,7 +7,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmpose_surgical.datasets.annotations import Annotations, load_annotations
+from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.records import Annotations
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.summary import provenance
 from mmpose_surgical.files import write_text

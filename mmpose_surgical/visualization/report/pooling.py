@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mmpose_surgical.datasets.annotations import Annotations, Frame
+from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.evaluation.comparison import compare
 from mmpose_surgical.evaluation.evaluator import OVERALL, Matched, Rules, match_runs
