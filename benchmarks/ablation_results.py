@@ -31,11 +31,9 @@ PAPER = [
 OTHERS = [
     ('refine_prior_grabcut', 'refine'), ('refine_prior_aux_grabcut', 'refine_prior_grabcut'),
     (AUX, 'refine_prior_aux_grabcut'), (AUX, 'in_sample_simulated'), ('coarse', 'simplebaseline'),
-    ('coarse_t5', 'coarse_t1'), ('refine', 'coarse_double'),
-    ('direct_mask_gate', 'direct_mask')]
-LENGTHS = [*((method.name.removesuffix('_half'), method.name) for method in METHODS
-             if method.name.endswith('_half') and not method.name.startswith('refine')),
-           (AUX, 'refine_prior_aux_half'), ('coarse_double', 'coarse')]
+    ('coarse_t5', 'coarse_t1'), ('direct_mask_gate', 'direct_mask_half')]
+LENGTHS = [*((method.name.removesuffix('_half'), method.name) for method in METHODS if method.name.endswith('_half')),
+           ('refine_prior_aux_double', AUX), ('coarse_double', 'coarse')]
 BY = ('look_alike', 'tools', 'conditions.smoke', 'conditions.blood', 'conditions.blur')
 
 

@@ -5,5 +5,5 @@ _base_ = ['../demo/demo_coarse.py']
 
 data_root = 'data/bench'
 synthetic = dict(root='data/bench', spec='bench')
-train_cfg = dict(max_epochs=12)
+train_cfg = dict(max_epochs=24)
 optim_wrapper = dict(type='ClipAmpOptimWrapper')
