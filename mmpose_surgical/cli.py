@@ -29,6 +29,10 @@ def run_tool(main: Callable[[], int | None]) -> None:
         # Connection closed, or reset, by peer.
         print('stopped: another process of this run has failed', file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:
+        # Whoever read the output, such as head, has seen enough; nothing may be written on the way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except KeyboardInterrupt:
         print('stopped; the same command goes on from here', file=sys.stderr)
         sys.exit(130)

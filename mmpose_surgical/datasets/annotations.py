@@ -63,16 +63,27 @@ def read_annotations(path: str | Path) -> tuple[Annotations, list[Problem]]:
     except (ValueError, RecursionError) as error:
         raise UserError(f'annotation file is not valid JSON, perhaps truncated: {error}', path,
                         'write it again from its source') from None
+    wrong = not_coco(data)
+    if wrong:
+        raise UserError(wrong, path, 'write the file again; see "The data format" in data/README.md')
+    return _Reader(path, data).read(hashlib.sha256(raw).hexdigest())
+
+
+def check_records(path: Path, data: dict[str, Any]) -> list[Problem]:
+    """Problems of records that are to be written to ``path``."""
+    return _Reader(path, data).read('')[1]
+
+
+def not_coco(data: Any) -> str | None:
+    """Why something is no COCO object at all, in words; ``None`` if it is one."""
     if not isinstance(data, dict):
-        raise UserError('annotation file is not a COCO object', path, 'its top level must be {"images": [...], ...}')
+        return 'annotation file is not a COCO object'
     wrong = [f'"{key}" is not a list' for key in ('images', 'annotations', 'categories')
              if not isinstance(data.get(key), list)]
     wrong += [f'"{key}" is not a list' for key in ('videos', 'clips') if not isinstance(data.get(key, []), list)]
     if not isinstance(data.get('info') or {}, dict):
         wrong.append('"info" is not an object')
-    if wrong:
-        raise UserError('; '.join(wrong), path, 'write the file again; see "The data format" in data/README.md')
-    return _Reader(path, data).read(hashlib.sha256(raw).hexdigest())
+    return '; '.join(wrong) or None
 
 
 class _Reader:
@@ -101,8 +112,10 @@ class _Reader:
             frame = frames.get(record['id']) if known else None
             if frame is not None and 'annotated' not in record:
                 frame.annotated = bool(frame.tools)
-        names = tuple(dict.fromkeys(name for _, points in categories.values() for name in points))
-        return Annotations(self.path, self.data.get('info') or {}, videos, clips, list(frames.values()), names,
+        keypoints: dict[str, tuple[str, ...]] = {}
+        for tool, names in categories.values():
+            keypoints[tool] = tuple(dict.fromkeys((*keypoints.get(tool, ()), *names)))
+        return Annotations(self.path, self.data.get('info') or {}, videos, clips, list(frames.values()), keypoints,
                            sha256), self.problems
 
     def _problem(self, record: str, what: str) -> None:
@@ -231,7 +244,7 @@ def _tool(record: dict, frames: dict[int, Frame], categories: dict[int, tuple[st
     return record['image_id'], Tool(
         record['id'], tool_name, _text(attributes, 'action', None), bool(attributes.get('active', True)),
         _points(record.get('keypoints', []), names),
-        _segmentation(record.get('segmentation'), [frame.height, frame.width]), attributes)
+        check_segmentation(record.get('segmentation'), [frame.height, frame.width]), attributes)
 
 
 _REQUIRED: Any = object()
@@ -286,7 +299,7 @@ def _points(flat: list, names: list[str]) -> list[Point]:
     return points
 
 
-def _segmentation(value: Any, size: list[int]) -> dict | list | None:
+def check_segmentation(value: Any, size: list[int]) -> dict | list | None:
     """COCO's three forms of a mask, as far as they can be checked without decoding; ``None`` for an empty one."""
     if not value:
         return None

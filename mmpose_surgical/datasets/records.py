@@ -136,13 +136,16 @@ def _flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 
 @dataclass
 class Annotations:
-    """A whole annotation file; ``sha256`` identifies its content."""
+    """A whole annotation file; ``sha256`` identifies its content.
+
+    ``categories`` are the keypoint names of each tool type.
+    """
     path: Path
     info: dict[str, Any]
     videos: dict[int, Video]
     clips: dict[int, Clip]
     frames: list[Frame]
-    keypoint_names: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
     sha256: str
 
     def __post_init__(self) -> None:
@@ -160,7 +163,7 @@ class Annotations:
     @property
     def landmarks(self) -> tuple[str, ...]:
         """Landmark types that the categories declare; a type that is missing here was never annotated."""
-        return tuple(dict.fromkeys(landmark_of(name) for name in self.keypoint_names))
+        return tuple(dict.fromkeys(landmark_of(name) for names in self.categories.values() for name in names))
 
     def annotated_frames(self, video_names: Iterable[str] | None = None) -> list[Frame]:
         """Annotated frames, of all videos or of the named ones, in file order."""

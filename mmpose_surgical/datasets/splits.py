@@ -73,6 +73,23 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def shared_files(annotations: Annotations, splits: Splits) -> list[str]:
+    """Files that two splits share by name although their videos have different names; copies are not found."""
+    owner: dict[str, str] = {}
+    problems = []
+    for split in SPLIT_NAMES:
+        names = set(splits.videos(split))
+        files = {str(frame.file(annotations.root)) for frame in annotations.annotated_frames(names)}
+        for video in annotations.videos.values():
+            if video.name in names:
+                files |= {str(source) for source in (video.video_file, video.frame_pattern) if source}
+        for file in sorted(files):
+            first = owner.setdefault(file, split)
+            if first != split:
+                problems.append(f'{file} is in {first} and in {split}')
+    return problems
+
+
 def count_line(annotations: Annotations) -> str:
     """How many annotated pictures each split holds, and how many none does, in words."""
     splits = load_splits(annotations.root, annotations)

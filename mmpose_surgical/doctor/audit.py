@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmpose_surgical.datasets.records import Frame
-from mmpose_surgical.datasets.splits import SPLIT_NAMES, frames_of_split
+from mmpose_surgical.datasets.splits import SPLIT_NAMES, frames_of_split, shared_files
 from mmpose_surgical.doctor.finding import Finding
 from mmpose_surgical.doctor.run_folder import DataSet, RunFolder, open_data
 from mmpose_surgical.errors import UserError, list_problems
@@ -42,7 +42,7 @@ def audit(work_dir: str | Path) -> list[Finding]:
         return [Finding('run', False, f'{run.folder} is not finished', 'finish it with tools/train.py')]
     data, finding = open_data(run)
     findings = [finding, _check('splits', 'no video and no picture is in two splits', 'correct splits.json and train '
-                                'anew', lambda: _split_problems(data), data is not None)]
+                                'anew', lambda: shared_files(data.annotations, data.splits), data is not None)]
     findings += _audit_run(run, data, '')
     if 'coarse' in run.facts:
         coarse = RunFolder(run.folder / run.facts['coarse'])
@@ -69,23 +69,6 @@ def _differ(what: str, values: dict[str, Any]) -> list[str]:
     if len({repr(value) for value in values.values()}) < 2:
         return []
     return [f'{what} differs: ' + ', '.join(f'{str(value)[:16]} in {place}' for place, value in values.items())]
-
-
-def _split_problems(data: DataSet) -> list[str]:
-    """Files that two splits share by name although their videos have different names; copies are not found."""
-    owner: dict[str, str] = {}
-    problems = []
-    for split in SPLIT_NAMES:
-        names = set(data.splits.videos(split))
-        files = {str(frame.file(data.root)) for frame in data.annotations.annotated_frames(names)}
-        for video in data.annotations.videos.values():
-            if video.name in names:
-                files |= {str(source) for source in (video.video_file, video.frame_pattern) if source}
-        for file in sorted(files):
-            first = owner.setdefault(file, split)
-            if first != split:
-                problems.append(f'{file} is in {first} and in {split}')
-    return problems
 
 
 # -- one training: data, thresholds, weights, commit -------------------------------------------------------

@@ -21,7 +21,6 @@ from mmpose_surgical.datasets.synthetic.scene import (
     ACTIONS,
     RESTING,
     SIZE,
-    TOOL_OF_ACTION,
     ClipScene,
     VideoLook,
     sample_clip,
@@ -30,7 +29,7 @@ from mmpose_surgical.datasets.synthetic.scene import (
 from mmpose_surgical.datasets.synthetic.tissue import make_tissue
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import claim, is_temporary, read_json, write_atomically, write_json
-from mmpose_surgical.landmarks import SLOTS
+from mmpose_surgical.landmarks import SLOTS, TOOL_OF_ACTION
 
 VERSION = '3'
 """Raised whenever the same spec begins to give other pictures or annotations."""

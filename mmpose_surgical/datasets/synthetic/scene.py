@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmpose_surgical.landmarks import TOOL_OF_ACTION
+
 SIZE = (640, 480)
 _CENTRE = np.array(SIZE) / 2
 FOCAL = 560.0
 TISSUE_DEPTH = 10.0
 ACTIONS = ('grasp', 'dissect', 'clip')
-TOOL_OF_ACTION = dict(grasp='grasper', dissect='hook', clip='clip_applier')
 RESTING = 'suction'
 """The kind that never acts: where tools do not look alike, it is all but the acting one."""
 

@@ -1,0 +1,4 @@
+"""The verbs of tools/data.py, one file each: ``HELP``, ``add_arguments`` and ``run``. No torch in here."""
+
+VERBS = {'import': 'importing', 'validate': 'validating', 'stats': 'stats', 'split': 'splitting'}
+"""Module of each verb."""

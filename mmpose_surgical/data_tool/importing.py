@@ -1,0 +1,146 @@
+"""``tools/data.py import``: foreign data to a data set folder."""
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmpose_surgical.datasets.importers import FORMATS
+
+HELP = 'make a data set of annotated videos or pictures in another format'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('format', choices=FORMATS, metavar='FORMAT',
+                        help='; '.join(f'{name}: {what}' for name, what in FORMATS.items()))
+    parser.add_argument('src', type=Path, metavar='SRC', help='its folder, or its annotation file')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of the data set to make')
+    parser.add_argument('--frames', choices=('extract', 'video'), default='extract',
+                        help='pictures are extracted from videos once, or decoded whenever they are needed, which '
+                        'takes less disk and more time (default: extract)')
+    parser.add_argument('--quality', type=int, default=95, metavar='Q',
+                        help='of extracted JPEG, 1 to 100 (default: 95)')
+    parser.add_argument('--short-side', type=int, metavar='PX',
+                        help='make larger pictures this small, and their points and masks with them')
+    parser.add_argument('--landmark', nargs='+', default=[], metavar='NAME=tip|anchor|skip',
+                        help='what the keypoints of the source are; names such as tool_tip are known')
+    parser.add_argument('--action', nargs='+', default=[], metavar='NAME=ACTION|skip',
+                        help='rename actions of the source, or leave one out')
+    parser.add_argument('--tool', nargs='+', default=[], metavar='NAME=TOOL',
+                        help='rename tools; where the source knows none, ACTION=TOOL')
+    parser.add_argument('--source', metavar='NAME', help='where the videos are from, e.g. Cholec80: a column of stats')
+    parser.add_argument('--video-from', metavar='REGEX',
+                        help='coco: tells from a picture\'s path which video it is of, e.g. "(video[0-9]+)"')
+
+
+def run(args: argparse.Namespace) -> int:
+    from mmpose_surgical.datasets.importers import reader_of
+    from mmpose_surgical.datasets.importers.draft import ImportOptions
+    from mmpose_surgical.errors import UserError
+    if not args.src.exists():
+        raise UserError('there is nothing to import', args.src, 'name an existing folder or file')
+    if not 1 <= args.quality <= 100 or (args.short_side is not None and args.short_side < 32):
+        raise UserError('--quality is 1 to 100, and --short-side at least 32', None, 'give such a number')
+    if args.short_side is not None and args.frames == 'video':
+        raise UserError('--short-side scales pictures, and --frames video makes none', None, 'leave one of them out')
+    try:
+        video_from = None if args.video_from is None else re.compile(args.video_from)
+    except re.error as error:
+        raise UserError(f'no regular expression: {error}', f'--video-from {args.video_from}', 'mend it') from None
+    options = ImportOptions(_pairs(args.landmark, '--landmark'), _pairs(args.action, '--action'),
+                            _pairs(args.tool, '--tool'), args.source, video_from, args.frames)
+    told = {name: value for name, value in vars(args).items() if name not in ('run', 'out', 'src')}
+    with _claimed(args.out, dict(told, src=str(args.src.resolve()))) as state:
+        draft = reader_of(args.format)(args.src, options)
+        if not draft.frames:
+            print('\n'.join(_account(draft)))
+            raise UserError('no annotated picture was found', args.src, 'see above for what was left out and why')
+        _make(draft, args)
+        lines = _account(draft)
+        state.finish(lines)
+    print('\n'.join(lines))
+    print(f'data set: {args.out}\nnext: python tools/data.py validate {args.out}')
+    return 0
+
+
+def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    from mmpose_surgical.errors import UserError
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.rpartition('=')
+        if not (name and equals and value):
+            raise UserError(f'"{text}" is no NAME=VALUE', option, f'write {option} NAME=VALUE')
+        pairs[name] = value
+    return pairs
+
+
+def _make(draft: Any, args: argparse.Namespace) -> None:
+    """Pictures first; the annotation file comes last, and makes the data set whole."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from mmpose_surgical.datasets.annotations import check_records
+    from mmpose_surgical.datasets.importers.placing import place
+    from mmpose_surgical.datasets.writing import to_coco
+    from mmpose_surgical.errors import UserError, list_problems
+    from mmpose_surgical.files import write_text
+    with Progress(TextColumn('pictures'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                  transient=True) as bar:
+        task = bar.add_task('pictures')
+        place(draft, args.out, quality=args.quality, short_side=args.short_side,
+              progress=lambda done, total: bar.update(task, completed=done, total=total))
+    path = args.out / 'annotations.json'
+    data = to_coco(draft.finish(path))
+    if problems := check_records(path, data):
+        raise UserError(f'{len(problems)} imported record(s) are no good: '
+                        f'{list_problems([f"{p.record}: {p.what}" for p in problems])}', args.src, 'correct the source')
+    write_text(path, json.dumps(data, allow_nan=False, ensure_ascii=False))
+
+
+class _claimed:
+    """The folder of the data set while it is being made: one process at a time, and one import for ever.
+
+    ``import.json`` says what is made of what, so that the same command goes on where it was cut off and another one is
+    refused.
+    """
+
+    def __init__(self, out: Path, told: dict[str, Any]) -> None:
+        self.out, self.told, self.record = out, told, out / 'import.json'
+
+    def __enter__(self) -> '_claimed':
+        from mmpose_surgical.errors import UserError
+        from mmpose_surgical.files import claim, is_temporary, read_json, write_json
+        if self.out.is_file():
+            raise UserError('the data set is a folder, and this is a file', self.out, 'choose another place')
+        self.out.mkdir(parents=True, exist_ok=True)
+        if self.record.exists():
+            known = read_json(self.record, 'remove the folder')
+            if known.get('told') != self.told:
+                raise UserError('the folder holds another import', self.out, 'choose another folder, or remove it')
+            if (self.out / 'annotations.json').exists():
+                raise UserError('this import is done', self.out, 'remove the folder to make it again')
+        elif any(not is_temporary(path) for path in self.out.iterdir()):
+            raise UserError('the folder is not empty', self.out, 'choose an empty or a new one')
+        self.lock = claim(self.out.with_name(f'.{self.out.name}.lock'))
+        if self.lock is None:
+            raise UserError('another process is making this data set', self.out, 'wait until it ends')
+        write_json(self.record, dict(told=self.told))
+        return self
+
+    def finish(self, account: list[str]) -> None:
+        from mmpose_surgical.files import write_json
+        write_json(self.record, dict(told=self.told, account=account))
+
+    def __exit__(self, *_error: object) -> None:
+        self.lock.close()
+
+
+def _account(draft: Any) -> list[str]:
+    """What was taken, what was skipped and why, and what the user should look at."""
+    lines = ['taken: ' + ', '.join(f'{what} {count}' for what, count in draft.taken.items() if count)]
+    if draft.videos:
+        names = list(draft.videos)
+        lines.append(f'videos: {", ".join(names[:12])}' + (f' and {len(names) - 12} more' if len(names) > 12 else ''))
+    for (what, why), places in sorted(draft.skipped.items()):
+        lines.append(f'skipped: {what} {len(places)}: {why} (e.g. {places[0]})')
+    return lines + [f'look: {remark}' for remark in draft.remarks]

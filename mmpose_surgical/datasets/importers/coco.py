@@ -1,0 +1,345 @@
+"""COCO keypoints, as CVAT, Label Studio, FiftyOne, SLEAP and this package write them.
+
+Traps of these programs that are known here: CVAT leaves gaps in the category ids and coordinates behind v = 0; Label
+Studio puts rectangles beside keypoints as annotations of their own, writes Windows paths, and lists a picture once per
+annotator; FiftyOne names no keypoints; SLEAP may write v = 1 for visible; ROBUST-MIPS has an annotation of zeros for a
+picture without tools.
+"""
+import json
+import re
+from collections import defaultdict
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from mmpose_surgical.datasets.importers.draft import (
+    ACTION_OF_TOOL,
+    SKIP,
+    CopyPicture,
+    CopyVideo,
+    Draft,
+    ImportOptions,
+    LandmarkNames,
+    action_of,
+    flag,
+    number,
+    whole,
+)
+from mmpose_surgical.datasets.records import Clip, Frame, Point, Video
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.landmarks import SLOTS
+
+PICTURE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+# Folders that say how a program sorts its export, not which case a picture is of.
+_GENERIC = {'', '.', 'images', 'image', 'img', 'imgs', 'data', 'default', 'frames', 'frame', 'train', 'val', 'test',
+            'train2017', 'val2017', 'raw', 'pictures', 'upload', 'media'}
+_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError)
+
+
+def read_coco(src: Path, options: ImportOptions) -> Draft:
+    """Read a COCO keypoints file, or the one in a folder.
+
+    Raises:
+        UserError: There is none or several, it is no COCO file, or a keypoint is neither tip nor anchor.
+    """
+    file = find_file(src)
+    try:
+        data = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f'the file is not valid JSON: {error}', file, 'export it again') from None
+    lists = ('images', 'annotations', 'categories')
+    if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in lists):
+        raise UserError('the file is no COCO object', file, 'it must hold the lists images, annotations, categories')
+    return _Coco(file, data, options).read()
+
+
+def find_file(src: Path) -> Path:
+    """The annotation file that is named, or that lies in the folder that is named."""
+    if src.is_file():
+        return src
+    for name in ('annotations.json', 'result.json', 'labels.json'):
+        if (src / name).is_file():
+            return src / name
+    found = sorted(src.glob('annotations/*.json')) or sorted(src.glob('*.json'))
+    if len(found) != 1:
+        raise UserError(f'{len(found)} annotation files are there', src,
+                        'name the file: tools/data.py import coco FILE --out DIR')
+    return found[0]
+
+
+class PictureFinder:
+    """Picture files by the names that annotations give them, wherever an export put them."""
+
+    def __init__(self, *roots: Path) -> None:
+        self.roots = roots
+
+    def find(self, name: str) -> Path | None:
+        """The file; ``None`` if none or several fit."""
+        plain = name.replace('\\', '/')
+        for root in self.roots:
+            for folder in (root, root / 'images', root / 'data'):
+                if '..' not in PurePosixPath(plain).parts and (folder / plain).is_file():
+                    return folder / plain
+        parts = [part for part in PurePosixPath(plain).parts if part not in ('..', '.', '/')]
+        fitting = self._by_name.get(parts[-1], []) if parts else []
+        for length in range(len(parts), 0, -1):
+            best = [path for path in fitting if path.parts[-length:] == tuple(parts[-length:])]
+            if best:
+                return best[0] if len(best) == 1 else None
+        return None
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = defaultdict(list)
+        for path in sorted({path for root in self.roots for path in root.rglob('*')
+                            if path.suffix.lower() in PICTURE_ENDINGS}):
+            found[path.name].append(path)
+        return found
+
+
+class _Coco:
+    def __init__(self, file: Path, data: dict[str, Any], options: ImportOptions) -> None:
+        self.file, self.data = file, data
+        self.draft = Draft(options)
+        self.options = options
+        self.names = LandmarkNames({}, options.landmarks)
+        folder = file.parent
+        self.finder = PictureFinder(folder, *([folder.parent] if folder.name == 'annotations' else []))
+        self.videos: dict[Any, tuple[Video, dict]] = {}
+        self.clips: dict[Any, Clip] = {}
+        self.frames: dict[Any, Frame] = {}
+        self.origins: dict[str, str] = {}
+
+    def read(self) -> Draft:
+        self.draft.info = self.data.get('info') if isinstance(self.data.get('info'), dict) else {}
+        categories = self._categories()
+        self._each('videos', self._video)
+        self._each('clips', self._clip)
+        self._each('images', self._image)
+        # Some programs know but one degree of visibility, and call it 1.
+        marks = {v for record in self.data['annotations'] if isinstance(record, dict)
+                 and isinstance(record.get('keypoints'), list) for v in _numbers(record['keypoints'][2::3])}
+        seen = 1 if marks <= {0, 1} else 2
+        if seen == 1 and 1 in marks:
+            self.draft.remark('no point has v = 2: v = 1 is taken for visible')
+        self._each('annotations', lambda record, where: self._annotation(record, where, categories, seen))
+        for record in self.data['images']:
+            frame = self.frames.get(record.get('id')) if isinstance(record, dict) and _hashable(record) else None
+            if frame is not None and 'annotated' not in record:
+                frame.annotated = bool(frame.tools)
+        return self.draft
+
+    def _each(self, key: str, take: Any) -> None:
+        what = dict(videos='video', clips='clip', images='picture', annotations='tool')[key]
+        records = self.data.get(key, [])
+        for index, record in enumerate(records if isinstance(records, list) else []):
+            where = f'{key}[{index}]'
+            try:
+                take(record, f'{where} (id {record.get("id")})')
+            except _DAMAGE as error:
+                self.draft.skip(what, f'damaged: {error!r}'[:120], where)
+
+    # -- records ---------------------------------------------------------------------------------------------
+    def _categories(self) -> dict[Any, tuple[str, list[tuple[str, str]]]]:
+        """Tool, and per keypoint its foreign name and landmark, by category id."""
+        found, unknown = {}, set()
+        for index, record in enumerate(self.data['categories']):
+            try:
+                names = [str(name) for name in record.get('keypoints') or []]
+                landmarks = [self.names(name) for name in names]
+                unknown |= {name for name, landmark in zip(names, landmarks) if landmark is None}
+                tool = str(record['name'])
+                found[record['id']] = (self.options.tools.get(tool, tool), _slots(landmarks))
+            except _DAMAGE as error:
+                self.draft.skip('category', f'damaged: {error!r}'[:120], f'categories[{index}]')
+        self.names.refuse(unknown, self.file)
+        if not any(slots for _, slots in found.values()):
+            raise UserError('no category lists keypoints, so nothing tells tip from anchor', self.file,
+                            'add "keypoints": ["tip1", "tip2", "anchor"] to the categories')
+        return found
+
+    def _video(self, record: dict, where: str) -> None:
+        name, fps = str(record['name']), record.get('fps')
+        video = self.draft.video(name, source=record.get('source'), fps=None if fps is None else number(fps),
+                                 dense=flag(record.get('dense', bool(record.get('frame_pattern')
+                                                                     or record.get('video_file')))))
+        if video.fps is not None and video.fps <= 0:
+            raise ValueError(f'fps {fps}')
+        self.videos[record['id']] = (video, record)
+        if pattern := record.get('frame_pattern'):
+            self._dense_pictures(video, pattern, where)
+        elif file := record.get('video_file'):
+            video.video_file = f'videos/{_safe(name)}{Path(file).suffix}'
+            self._copy_video(file, video.video_file, where)
+
+    def _dense_pictures(self, video: Video, pattern: str, where: str) -> None:
+        """Neighbours that no record lists come along."""
+        ending = Path(pattern).suffix
+        video.frame_pattern = f'frames/{_safe(video.name)}/{{frame_id:06d}}{ending}'
+        folder = self.file.parent / Path(pattern.format(frame_id=0)).parent
+        regex = re.compile(re.sub(r'\\{frame_id[^}]*\\}', r'(\\d+)', re.escape(Path(pattern).name)))
+        for path in sorted(folder.iterdir() if folder.is_dir() else []):
+            if match := regex.fullmatch(path.name):
+                self.draft.work.append(CopyPicture(path, video.frame_pattern.format(frame_id=int(match[1]))))
+                self.draft.taken['neighbouring pictures'] += 1
+        if not folder.is_dir():
+            self.draft.skip('neighbouring pictures', 'their folder is missing', f'{where}: {folder}')
+
+    def _copy_video(self, file: str, target: str, where: str) -> None:
+        source = self.file.parent / file
+        if source.is_file():
+            self.draft.work.append(CopyVideo(source, target))
+        else:
+            self.draft.skip('video file', 'it is missing', f'{where}: {file}')
+
+    def _clip(self, record: dict, where: str) -> None:
+        video, _ = self.videos[record['video_id']]
+        start, end = whole(record['start_frame']), whole(record['end_frame'])
+        if start > end:
+            raise ValueError('start_frame is after end_frame')
+        action = record.get('action')
+        action = None if action is None else action_of(str(action), self.options, self.draft)
+        if action == SKIP:
+            self.draft.skip('clip', f'--action {record["action"]}=skip', where)
+            return
+        target = None
+        if file := record.get('video_file'):
+            target = f'videos/{_safe(video.name)}/{Path(file).name}'
+            self._copy_video(file, target, where)
+        self.clips[record['id']] = self.draft.clip(video, start, end, action, target)
+
+    def _image(self, record: dict, where: str) -> None:
+        size = whole(record['width']), whole(record['height'])
+        if min(size) < 1:
+            raise ValueError(f'size {size[0]}x{size[1]}')
+        if record['id'] in self.frames:
+            self.draft.skip('picture', 'its id occurs twice', where)
+            return
+        name = record.get('file_name')
+        if self.videos:
+            video, _ = self.videos[record['video_id']]
+            frame_id = whole(record['frame_id']) if 'frame_id' in record or video.dense else len(self.frames)
+        else:
+            video, frame_id = self._place(str(name))
+        clip_id = record.get('clip_id')
+        if clip_id is not None and clip_id not in self.clips:
+            self.draft.skip('picture', 'its clip was not taken', where)
+            return
+        if (video.name, frame_id) in self.draft.frames:
+            self.draft.skip('picture', 'it is listed twice (by several annotators?)', where)
+            return
+        file_name = None
+        if name is not None and not (video.frame_pattern and self._is_neighbour(video, frame_id)):
+            source = self.finder.find(str(name))
+            if source is None:
+                self.draft.skip('picture', 'its file is missing, or several have its name', f'{where}: {name}')
+                return
+            file_name = f'frames/{_safe(video.name)}/{frame_id:06d}{source.suffix.lower()}'
+            self.draft.work.append(CopyPicture(source, file_name))
+        elif video.frame_pattern:
+            file_name = video.frame_pattern.format(frame_id=frame_id)
+        known = {'id', 'file_name', 'width', 'height', 'video_id', 'frame_id', 'clip_id', 'annotated'}
+        self.frames[record['id']] = self.draft.frame(
+            video, frame_id, size, file_name=file_name, clip=self.clips.get(clip_id), image_id=record['id'],
+            annotated=flag(record.get('annotated', True)),
+            extra={key: value for key, value in record.items() if key not in known})
+
+    def _is_neighbour(self, video: Video, frame_id: int) -> bool:
+        """Whether the picture is among those that the pattern of its video leads to."""
+        return video.frame_pattern.format(frame_id=frame_id) in self._targets
+
+    @cached_property
+    def _targets(self) -> set[str]:
+        return {item.target for item in self.draft.work if isinstance(item, CopyPicture)}
+
+    def _place(self, name: str) -> tuple[Video, int]:
+        """Case and number of a picture that says neither, by its path."""
+        path = PurePosixPath(name.replace('\\', '/'))
+        last = re.search(r'(\d+)(?!.*\d)', path.stem)
+        frame_id = int(last[1]) if last and len(last[1]) < 16 else len(self.frames)
+        if self.options.video_from is not None:
+            match = self.options.video_from.search(str(path))
+            if match is None:
+                raise ValueError(f'--video-from does not fit "{name}"')
+            case = match[1] if match.re.groups else match[0]
+        else:
+            folders = [part for part in path.parent.parts if part.lower() not in _GENERIC and part not in ('/', '..')]
+            before = path.stem[:last.start()].strip('_-. ') if last else path.stem
+            case = '_'.join(folders) or ('' if before.lower() in _GENERIC else before) or self.file.parent.name
+            self.draft.remark('videos are told apart by the folders, else the names, of their pictures: look at the '
+                              'list, and give --video-from REGEX if it is wrong')
+        video = self.draft.video(case, dense=False)
+        # Pictures of one case that share a number, as in cut-up exports, still are different pictures.
+        origin = self.origins.setdefault(f'{case} {frame_id}', name)
+        while origin != name:
+            frame_id += 1
+            origin = self.origins.setdefault(f'{case} {frame_id}', name)
+        return video, frame_id
+
+    def _annotation(self, record: dict, where: str, categories: dict, seen: int) -> None:
+        if record['image_id'] not in self.frames:
+            self.draft.skip('tool', 'its picture was not taken', where)
+            return
+        frame = self.frames[record['image_id']]
+        tool, slots = categories[record['category_id']]
+        attributes = record.get('attributes') or {}
+        active = flag(attributes.get('active', True))
+        flat = record.get('keypoints') or []
+        if not flat and active and not attributes:
+            self.draft.skip('tool', 'it has no keypoints (a box or mask alone)', where)
+            return
+        if not any(flat) and not any(record.get('bbox') or [0]) and not attributes:
+            self.draft.skip('tool', 'it is all zero, which says that there is no tool', where)
+            return
+        if len(flat) not in (0, 3 * len(slots)):
+            raise ValueError(f'{len(flat)} keypoint numbers for {len(slots)} keypoints')
+        points = []
+        for (slot, landmark), x, y, v in zip(slots, flat[::3], flat[1::3], flat[2::3]):
+            if v not in (0, 1, 2):
+                raise ValueError(f'visibility {v!r}')
+            if landmark == SKIP or not v:
+                continue
+            points.append(Point(landmark, slot, number(x), number(y), int(v) if seen == 2 else 2))
+        # In a file that knows videos, hence actions, what is not said is not meant.
+        implied = ACTION_OF_TOOL.get(tool) if active and not self.videos else None
+        action = attributes.get('action', implied)
+        action = None if action is None else action_of(str(action), self.options, self.draft)
+        if action == SKIP:
+            self.draft.skip('tool', f'--action {attributes.get("action")}=skip', where)
+            return
+        self.draft.tool(frame, tool, points, action=action, where=where, active=active, tool_id=record.get('id'),
+                        segmentation=_segmentation(record.get('segmentation'), frame), attributes=attributes,
+                        names=[slot for slot, landmark in slots if landmark != SKIP])
+
+
+def _slots(landmarks: list[str | None]) -> list[tuple[str, str]]:
+    """Our keypoint name and landmark of each foreign keypoint, in its order: tip1, tip2, anchor."""
+    counts: dict[str, int] = defaultdict(int)
+    slots = []
+    for landmark in landmarks:
+        known = landmark or SKIP
+        counts[known] += 1
+        first = next((slot for slot in SLOTS if slot.startswith(known)), known)
+        slots.append((f'{known}{counts[known]}' if first != known or counts[known] > 1 else known, known))
+    return slots
+
+
+def _segmentation(value: Any, frame: Frame) -> Any:
+    """A mask that can be read; a damaged one is a ValueError."""
+    from mmpose_surgical.datasets.annotations import check_segmentation
+    return check_segmentation(value, [frame.height, frame.width])
+
+
+def _numbers(values: list[Any]) -> set[float]:
+    return {value for value in values if isinstance(value, int | float) and np.isfinite(value)}
+
+
+def _hashable(record: dict) -> bool:
+    return isinstance(record.get('id'), int | str)
+
+
+def _safe(name: str) -> str:
+    """A video's name as that of a folder."""
+    return re.sub(r'[^\w.-]+', '_', name).strip('.') or 'video'

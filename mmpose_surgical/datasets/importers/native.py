@@ -1,0 +1,160 @@
+"""The per-clip layout of groups in this field: ``clips/<action>_<start>_<end>.mp4`` and ``annotation/<same>.json``.
+
+    {"imageDimensions": {"width": 854, "height": 480},
+     "points": [{"frameIndex": 561, "type": "tool_tip" | "tool_anchor" | "contact", "x": 393, "y": 321, "vis": true}]}
+
+``frameIndex`` counts from the start of the whole video, not of the clip. A folder with ``clips`` and ``annotation`` is
+one case; cases may lie in folders, and these in folders of their source.
+"""
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from mmpose_surgical.datasets.importers.draft import (
+    SKIP,
+    CopyVideo,
+    Draft,
+    ExtractFrames,
+    ImportOptions,
+    LandmarkNames,
+    action_of,
+    flag,
+    number,
+    pack,
+    whole,
+)
+from mmpose_surgical.datasets.video_file import VideoFile
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.landmarks import TOOL_OF_ACTION
+
+LANDMARK_NAMES = dict(tool_tip='tip', tool_anchor='anchor', contact=SKIP)
+VIDEO_ENDINGS = ('.mp4', '.avi', '.mkv', '.mov', '.m4v', '.webm', '.mpg', '.mpeg')
+_NAME = re.compile(r'(?P<action>.+)_(?P<start>\d+)_(?P<end>\d+)')
+
+
+def read_native(src: Path, options: ImportOptions) -> Draft:
+    """Read all cases under a folder.
+
+    Raises:
+        UserError: There is no case.
+    """
+    draft, names = Draft(options), LandmarkNames(LANDMARK_NAMES, options.landmarks)
+    clips = sorted(path for path in (src / 'clips', *src.rglob('clips')) if path.is_dir())
+    cases = {folder.parent: found for folder in clips for name in ('annotation', 'annotations')
+             if (found := folder.parent / name).is_dir()}
+    if not cases:
+        raise UserError('there is no case in the native layout', src,
+                        'name a folder with clips/ and annotation/, or one with such folders in it')
+    for folder, annotation in cases.items():
+        _read_case(draft, names, src, folder, annotation)
+    return draft
+
+
+def _read_case(draft: Draft, names: LandmarkNames, src: Path, folder: Path, annotation: Path) -> None:
+    parts = folder.relative_to(src).parts
+    case = '_'.join(parts) or src.resolve().name
+    source = parts[0] if len(parts) > 1 else None
+    files = {path.stem: path for path in sorted((folder / 'clips').iterdir()) if path.suffix.lower() in VIDEO_ENDINGS}
+    records = {path.stem: path for path in sorted(annotation.glob('*.json'))}
+    for stem in sorted(files.keys() | records.keys(), key=_order):
+        where = f'{case}/{stem}'
+        if stem not in records:
+            draft.skip('clip', 'it has no annotation file', where)
+        elif stem not in files:
+            draft.skip('clip', 'its video is missing', where)
+        elif not (match := _NAME.fullmatch(stem)):
+            draft.skip('clip', 'its name is not <action>_<start>_<end>', where)
+        else:
+            _read_clip(draft, names, case, source, files[stem], records[stem], match)
+
+
+def _order(stem: str) -> tuple:
+    match = _NAME.fullmatch(stem)
+    return (0, int(match['start']), stem) if match else (1, 0, stem)
+
+
+def _read_clip(draft: Draft, names: LandmarkNames, case: str, source: str | None, file: Path, record: Path,
+               name: re.Match) -> None:
+    where = f'{case}/{file.stem}'
+    action = action_of(name['action'], draft.options, draft)
+    if action == SKIP:
+        draft.skip('clip', f'--action {name["action"]}=skip', where)
+        return
+    start, end = int(name['start']), int(name['end'])
+    if start > end:
+        draft.skip('clip', 'the end in its name is before the start', where)
+        return
+    try:
+        data = json.loads(record.read_text(encoding='utf-8'))
+        annotated_size = tuple(whole(data['imageDimensions'][key]) for key in ('width', 'height'))
+        listed = list(data['points'])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        draft.skip('clip', f'its annotation is damaged ({type(error).__name__})', where)
+        return
+    points = _points_of(listed, draft, names, where)
+    try:
+        video_file = VideoFile(file)
+        height, width = video_file.read(0).shape[:2]
+        count, fps = len(video_file), video_file.index.fps
+        video_file.close()
+    except UserError as error:
+        draft.skip('clip', f'its video is damaged: {error.what}', where)
+        return
+    if annotated_size != (width, height):
+        draft.skip('clip', 'its video has another size than its annotation', where)
+        return
+    if fps is None:
+        draft.skip('clip', 'its video is a single picture', where)
+        return
+    if count < end - start + 1:
+        draft.remark(f'{where}: its video has {count} of {end - start + 1} frames; the clip ends with them')
+        end = start + count - 1
+    _take(draft, case, source, file, points, action, start, end, (width, height), round(fps, 4))
+
+
+def _take(draft: Draft, case: str, source: str | None, file: Path, points: dict[int, list], action: str, start: int,
+          end: int, size: tuple[int, int], fps: float) -> None:
+    extract = draft.options.frames == 'extract'
+    pattern = f'frames/{case}/{{frame_id:06d}}.jpg'
+    video = draft.video(case, source=source, fps=fps, dense=True, frame_pattern=pattern if extract else None)
+    if abs(video.fps - fps) > 0.01 * fps:
+        draft.remark(f'{case}: clips differ in frame rate ({video.fps:g} and {fps:g}); the first is taken for all')
+    target = f'videos/{case}/{file.name}'
+    clip = draft.clip(video, start, end, action, None if extract else target)
+    draft.work.append(ExtractFrames(file, pattern, start, end - start + 1) if extract else CopyVideo(file, target))
+    tool = draft.options.tools.get(action) or TOOL_OF_ACTION.get(action, action)
+    for frame_id, own in sorted(points.items()):
+        where = f'{case}/{file.stem}, frame {frame_id}'
+        if not start <= frame_id <= end:
+            for _ in own:
+                draft.skip('point', 'its frameIndex is not in the clip (it counts from the start of the video)', where)
+            continue
+        if (case, frame_id) in draft.frames:
+            draft.remark(f'{case}: clips overlap, e.g. in frame {frame_id}; it is one picture with the tools of both')
+        frame = draft.frame(video, frame_id, size, clip=clip,
+                            file_name=pattern.format(frame_id=frame_id) if extract else None)
+        for tool_points in pack(own):
+            draft.tool(frame, tool, tool_points, action=action, where=where)
+
+
+def _points_of(listed: list[Any], draft: Draft, names: LandmarkNames,
+               where: str) -> dict[int, list[tuple[str, float, float, int]]]:
+    """Landmarks by frame."""
+    by_frame: dict[int, list] = {}
+    unknown = set()
+    for index, point in enumerate(listed):
+        place = f'{where}, point {index}'
+        try:
+            landmark = names(point['type'])
+            if landmark is None:
+                unknown.add(point['type'])
+            elif landmark == SKIP:
+                draft.skip('point', f'it is of type {point["type"]}', place)
+            else:
+                by_frame.setdefault(whole(point['frameIndex']), []).append(
+                    (landmark, number(point['x']), number(point['y']), 2 if flag(point.get('vis', True)) else 1))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            draft.skip('point', 'type, frameIndex, x, y or vis is missing or none', place)
+    names.refuse(unknown, where)
+    return by_frame
