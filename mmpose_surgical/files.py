@@ -2,8 +2,10 @@
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from functools import lru_cache
@@ -49,6 +51,22 @@ def remove_folder(path: str | Path) -> None:
     if path.is_dir():
         os.replace(path, doomed)
         shutil.rmtree(doomed)
+
+
+class FolderNames:
+    """Names of any kind as names of folders, each its own."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        """The folder of a name, always the same one."""
+        if name not in self._folders:
+            plain = re.sub(r'[^\w.-]+', '_', name).strip('.') or 'unnamed'
+            taken = set(self._folders.values())
+            self._folders[name] = next(folder for number in itertools.count(1)
+                                       if (folder := plain if number == 1 else f'{plain}_{number}') not in taken)
+        return self._folders[name]
 
 
 def write_text(path: str | Path, text: str) -> None:

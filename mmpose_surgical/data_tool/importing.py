@@ -54,10 +54,10 @@ def run(args: argparse.Namespace) -> int:
     with _claimed(args.out, dict(told, src=str(args.src.resolve()))) as state:
         draft = reader_of(args.format)(args.src, options)
         if not draft.frames:
-            print('\n'.join(_account(draft)))
+            print('\n'.join(draft.lines()))
             raise UserError('no annotated picture was found', args.src, 'see above for what was left out and why')
         _make(draft, args)
-        lines = _account(draft)
+        lines = draft.lines()
         state.finish(lines)
     print('\n'.join(lines))
     print(f'data set: {args.out}\nnext: python tools/data.py validate {args.out}')
@@ -133,14 +133,3 @@ class _claimed:
 
     def __exit__(self, *_error: object) -> None:
         self.lock.close()
-
-
-def _account(draft: Any) -> list[str]:
-    """What was taken, what was skipped and why, and what the user should look at."""
-    lines = ['taken: ' + ', '.join(f'{what} {count}' for what, count in draft.taken.items() if count)]
-    if draft.videos:
-        names = list(draft.videos)
-        lines.append(f'videos: {", ".join(names[:12])}' + (f' and {len(names) - 12} more' if len(names) > 12 else ''))
-    for (what, why), places in sorted(draft.skipped.items()):
-        lines.append(f'skipped: {what} {len(places)}: {why} (e.g. {places[0]})')
-    return lines + [f'look: {remark}' for remark in draft.remarks]

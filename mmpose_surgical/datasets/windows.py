@@ -77,10 +77,16 @@ def window_ends(frame: Frame, root: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def _frame_range(root: Path, pattern: str) -> tuple[int, int]:
-    """First and last frame number on disk that fit a pattern such as ``frames/v1/{frame_id:06d}.jpg``."""
-    folder, name = (root / pattern).parent, Path(pattern).name
-    regex = re.compile(re.sub(r'\\{frame_id[^}]*\\}', r'(\\d+)', re.escape(name)))
-    numbers = [int(match[1]) for path in folder.glob('*') if (match := regex.fullmatch(path.name))]
+    """First and last frame number on disk."""
+    numbers = pattern_files(root, pattern)
     if not numbers:
         raise UserError('no frame fits the pattern', root / pattern, 'check "frame_pattern" of the video')
     return min(numbers), max(numbers)
+
+
+def pattern_files(root: Path, pattern: str) -> dict[int, Path]:
+    """Files on disk that fit a pattern such as ``frames/v1/{frame_id:06d}.jpg``, by frame number, in their order."""
+    folder, name = (root / pattern).parent, Path(pattern).name
+    regex = re.compile(re.sub(r'\\{frame_id[^}]*\\}', r'(\\d+)', re.escape(name)))
+    found = {int(match[1]): path for path in folder.glob('*') if (match := regex.fullmatch(path.name))}
+    return dict(sorted(found.items()))

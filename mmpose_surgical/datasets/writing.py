@@ -51,7 +51,7 @@ def _image(frame: Frame) -> dict[str, Any]:
 
 def _annotation(tool: Tool, frame: Frame, category: int, names: tuple[str, ...]) -> dict[str, Any]:
     points = {point.name: [point.x, point.y, point.v] for point in tool.points}
-    box = _box(tool, frame)
+    box = box_of(tool, frame)
     # What the columns say stands in the attributes too, which other programs show.
     attributes = tool.attributes | dict(active=tool.active) | _given(action=tool.action)
     return dict(
@@ -60,8 +60,8 @@ def _annotation(tool: Tool, frame: Frame, category: int, names: tuple[str, ...])
         bbox=box, area=box[2] * box[3], iscrowd=0, **_given(segmentation=tool.segmentation), attributes=attributes)
 
 
-def _box(tool: Tool, frame: Frame) -> list[float]:
-    """Left, top, width and height."""
+def box_of(tool: Tool, frame: Frame) -> list[float]:
+    """Left, top, width and height of a tool's mask, else of its points, in pixels."""
     mask = tool.mask(frame.height, frame.width)
     if mask is not None and mask.any():
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

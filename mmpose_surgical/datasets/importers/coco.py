@@ -28,6 +28,7 @@ from mmpose_surgical.datasets.importers.draft import (
     whole,
 )
 from mmpose_surgical.datasets.records import Clip, Frame, Point, Video
+from mmpose_surgical.datasets.windows import pattern_files
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import SLOTS
 
@@ -35,6 +36,8 @@ PICTURE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 # Folders that say how a program sorts its export, not which case a picture is of.
 _GENERIC = {'', '.', 'images', 'image', 'img', 'imgs', 'data', 'default', 'frames', 'frame', 'train', 'val', 'test',
             'train2017', 'val2017', 'raw', 'pictures', 'upload', 'media'}
+# Label Studio's folder of an upload, which is none of the user's.
+_UPLOAD = re.compile(r'.*media/upload/\d+/')
 _DAMAGE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError)
 
 
@@ -99,6 +102,45 @@ class PictureFinder:
         return found
 
 
+class Places:
+    """Case and number of pictures that say neither, by their paths.
+
+    Args:
+        draft: Gets the videos.
+        fallback: Name of the case where paths tell none.
+    """
+
+    def __init__(self, draft: Draft, fallback: str) -> None:
+        self.draft, self.fallback = draft, fallback
+        self._taken: dict[tuple[str, int], str] = {}
+
+    def __call__(self, name: str) -> tuple[Video, int]:
+        """Video and frame number of a picture.
+
+        Raises:
+            ValueError: ``--video-from`` does not fit.
+        """
+        path = PurePosixPath(_UPLOAD.sub('', name.replace('\\', '/')))
+        last = re.search(r'(\d+)(?!.*\d)', path.stem)
+        frame_id = int(last[1]) if last and len(last[1]) < 16 else len(self._taken)
+        rule = self.draft.options.video_from
+        if rule is not None:
+            match = rule.search(str(path))
+            if match is None:
+                raise ValueError(f'--video-from does not fit "{name}"')
+            case = match[1] if match.re.groups else match[0]
+        else:
+            folders = [part for part in path.parent.parts if part.lower() not in _GENERIC and part not in ('/', '..')]
+            before = path.stem[:last.start()].strip('_-. ') if last else path.stem
+            case = '_'.join(folders) or ('' if before.lower() in _GENERIC else before) or self.fallback
+            self.draft.remark('videos are told apart by the folders, else the names, of their pictures: look at the '
+                              'list, and give --video-from REGEX if it is wrong')
+        # Pictures of one case that share a number, as in cut-up exports, still are different pictures.
+        while self._taken.setdefault((case, frame_id), name) != name:
+            frame_id += 1
+        return self.draft.video(case, dense=False), frame_id
+
+
 class _Coco:
     def __init__(self, file: Path, data: dict[str, Any], options: ImportOptions) -> None:
         self.file, self.data = file, data
@@ -110,7 +152,7 @@ class _Coco:
         self.videos: dict[Any, tuple[Video, dict]] = {}
         self.clips: dict[Any, Clip] = {}
         self.frames: dict[Any, Frame] = {}
-        self.origins: dict[str, str] = {}
+        self.places = Places(self.draft, file.resolve().parent.name)
 
     def read(self) -> Draft:
         self.draft.info = self.data.get('info') if isinstance(self.data.get('info'), dict) else {}
@@ -118,11 +160,11 @@ class _Coco:
         self._each('videos', self._video)
         self._each('clips', self._clip)
         self._each('images', self._image)
-        # Some programs know but one degree of visibility, and call it 1.
+        # Some programs know but one degree of visibility, and call it 1; ours says what it means.
         marks = {v for record in self.data['annotations'] if isinstance(record, dict)
                  and isinstance(record.get('keypoints'), list) for v in _numbers(record['keypoints'][2::3])}
-        seen = 1 if marks <= {0, 1} else 2
-        if seen == 1 and 1 in marks:
+        seen = 1 if 1 in marks and 2 not in marks and not self.data.get('videos') else 2
+        if seen == 1:
             self.draft.remark('no point has v = 2: v = 1 is taken for visible')
         self._each('annotations', lambda record, where: self._annotation(record, where, categories, seen))
         for record in self.data['images']:
@@ -151,7 +193,7 @@ class _Coco:
                 landmarks = [self.names(name) for name in names]
                 unknown |= {name for name, landmark in zip(names, landmarks) if landmark is None}
                 tool = str(record['name'])
-                found[record['id']] = (self.options.tools.get(tool, tool), _slots(landmarks))
+                found[record['id']] = (self.options.tools.get(tool, tool), slots_of(landmarks))
             except _DAMAGE as error:
                 self.draft.skip('category', f'damaged: {error!r}'[:120], f'categories[{index}]')
         self.names.refuse(unknown, self.file)
@@ -171,21 +213,19 @@ class _Coco:
         if pattern := record.get('frame_pattern'):
             self._dense_pictures(video, pattern, where)
         elif file := record.get('video_file'):
-            video.video_file = f'videos/{_safe(name)}{Path(file).suffix}'
+            video.video_file = f'videos/{self.draft.folder(name)}{Path(file).suffix}'
             self._copy_video(file, video.video_file, where)
 
     def _dense_pictures(self, video: Video, pattern: str, where: str) -> None:
         """Neighbours that no record lists come along."""
         ending = Path(pattern).suffix
-        video.frame_pattern = f'frames/{_safe(video.name)}/{{frame_id:06d}}{ending}'
-        folder = self.file.parent / Path(pattern.format(frame_id=0)).parent
-        regex = re.compile(re.sub(r'\\{frame_id[^}]*\\}', r'(\\d+)', re.escape(Path(pattern).name)))
-        for path in sorted(folder.iterdir() if folder.is_dir() else []):
-            if match := regex.fullmatch(path.name):
-                self.draft.work.append(CopyPicture(path, video.frame_pattern.format(frame_id=int(match[1]))))
-                self.draft.taken['neighbouring pictures'] += 1
-        if not folder.is_dir():
-            self.draft.skip('neighbouring pictures', 'their folder is missing', f'{where}: {folder}')
+        video.frame_pattern = f'frames/{self.draft.folder(video.name)}/{{frame_id:06d}}{ending}'
+        found = pattern_files(self.file.parent, pattern)
+        for frame_id, path in found.items():
+            self.draft.work.append(CopyPicture(path, video.frame_pattern.format(frame_id=frame_id)))
+            self.draft.taken['neighbouring pictures'] += 1
+        if not found:
+            self.draft.skip('neighbouring pictures', 'there are none', f'{where}: {pattern}')
 
     def _copy_video(self, file: str, target: str, where: str) -> None:
         source = self.file.parent / file
@@ -206,7 +246,7 @@ class _Coco:
             return
         target = None
         if file := record.get('video_file'):
-            target = f'videos/{_safe(video.name)}/{Path(file).name}'
+            target = f'videos/{self.draft.folder(video.name)}/{Path(file).name}'
             self._copy_video(file, target, where)
         self.clips[record['id']] = self.draft.clip(video, start, end, action, target)
 
@@ -222,7 +262,7 @@ class _Coco:
             video, _ = self.videos[record['video_id']]
             frame_id = whole(record['frame_id']) if 'frame_id' in record or video.dense else len(self.frames)
         else:
-            video, frame_id = self._place(str(name))
+            video, frame_id = self.places(str(name))
         clip_id = record.get('clip_id')
         if clip_id is not None and clip_id not in self.clips:
             self.draft.skip('picture', 'its clip was not taken', where)
@@ -236,7 +276,7 @@ class _Coco:
             if source is None:
                 self.draft.skip('picture', 'its file is missing, or several have its name', f'{where}: {name}')
                 return
-            file_name = f'frames/{_safe(video.name)}/{frame_id:06d}{source.suffix.lower()}'
+            file_name = f'frames/{self.draft.folder(video.name)}/{frame_id:06d}{source.suffix.lower()}'
             self.draft.work.append(CopyPicture(source, file_name))
         elif video.frame_pattern:
             file_name = video.frame_pattern.format(frame_id=frame_id)
@@ -253,30 +293,6 @@ class _Coco:
     @cached_property
     def _targets(self) -> set[str]:
         return {item.target for item in self.draft.work if isinstance(item, CopyPicture)}
-
-    def _place(self, name: str) -> tuple[Video, int]:
-        """Case and number of a picture that says neither, by its path."""
-        path = PurePosixPath(name.replace('\\', '/'))
-        last = re.search(r'(\d+)(?!.*\d)', path.stem)
-        frame_id = int(last[1]) if last and len(last[1]) < 16 else len(self.frames)
-        if self.options.video_from is not None:
-            match = self.options.video_from.search(str(path))
-            if match is None:
-                raise ValueError(f'--video-from does not fit "{name}"')
-            case = match[1] if match.re.groups else match[0]
-        else:
-            folders = [part for part in path.parent.parts if part.lower() not in _GENERIC and part not in ('/', '..')]
-            before = path.stem[:last.start()].strip('_-. ') if last else path.stem
-            case = '_'.join(folders) or ('' if before.lower() in _GENERIC else before) or self.file.parent.name
-            self.draft.remark('videos are told apart by the folders, else the names, of their pictures: look at the '
-                              'list, and give --video-from REGEX if it is wrong')
-        video = self.draft.video(case, dense=False)
-        # Pictures of one case that share a number, as in cut-up exports, still are different pictures.
-        origin = self.origins.setdefault(f'{case} {frame_id}', name)
-        while origin != name:
-            frame_id += 1
-            origin = self.origins.setdefault(f'{case} {frame_id}', name)
-        return video, frame_id
 
     def _annotation(self, record: dict, where: str, categories: dict, seen: int) -> None:
         if record['image_id'] not in self.frames:
@@ -314,7 +330,7 @@ class _Coco:
                         names=[slot for slot, landmark in slots if landmark != SKIP])
 
 
-def _slots(landmarks: list[str | None]) -> list[tuple[str, str]]:
+def slots_of(landmarks: list[str | None]) -> list[tuple[str, str]]:
     """Our keypoint name and landmark of each foreign keypoint, in its order: tip1, tip2, anchor."""
     counts: dict[str, int] = defaultdict(int)
     slots = []
@@ -338,8 +354,3 @@ def _numbers(values: list[Any]) -> set[float]:
 
 def _hashable(record: dict) -> bool:
     return isinstance(record.get('id'), int | str)
-
-
-def _safe(name: str) -> str:
-    """A video's name as that of a folder."""
-    return re.sub(r'[^\w.-]+', '_', name).strip('.') or 'video'

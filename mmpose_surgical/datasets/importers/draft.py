@@ -3,14 +3,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmpose_surgical.datasets.account import Account
 from mmpose_surgical.datasets.records import Annotations, Clip, Frame, Point, Tool, Video
 from mmpose_surgical.errors import UserError, list_problems
+from mmpose_surgical.files import FolderNames
 from mmpose_surgical.landmarks import LANDMARKS, SLOTS, TOOL_OF_ACTION
 
 SKIP = 'skip'
@@ -63,23 +64,49 @@ class ExtractFrames:
         return self.pattern.format(frame_id=self.first + number)
 
 
-class Draft:
+@dataclass(frozen=True)
+class Footage:
+    """What a video file holds: number of frames, frames a second, width and height."""
+    file: Path
+    count: int
+    fps: float
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, file: Path) -> Footage:
+        """Look into a video file.
+
+        Raises:
+            UserError: It is missing, cannot be decoded, or is a single picture.
+        """
+        from mmpose_surgical.datasets.video_file import VideoFile  # PyAV, which picture folders do not need
+        video = VideoFile(file)
+        try:
+            height, width = video.read(0).shape[:2]
+        finally:
+            video.close()
+        if video.index.fps is None:
+            raise UserError('the video is a single picture', file, 'name a video')
+        return cls(file, len(video), round(video.index.fps, 4), (width, height))
+
+
+class Draft(Account):
     """Collects records; ids are those of the source where they are free.
 
     Every record of the source is either taken or skipped with a reason, so that the sums can be checked.
     """
 
     def __init__(self, options: ImportOptions) -> None:
+        super().__init__()
         self.options = options
         self.info: dict[str, Any] = {}
+        self.folder = FolderNames()
+        """Of a video's pictures, by its name."""
         self.videos: dict[str, Video] = {}
         self.clips: dict[int, Clip] = {}
         self.frames: dict[tuple[str, int], Frame] = {}
         self.categories: dict[str, list[str]] = {}
         self.work: list[CopyPicture | CopyVideo | ExtractFrames] = []
-        self.taken: Counter[str] = Counter()
-        self.skipped: dict[tuple[str, str], list[str]] = {}
-        self.remarks: list[str] = []
         self._image_ids: set[int] = set()
         self._tool_ids: set[int] = set()
 
@@ -97,6 +124,20 @@ class Draft:
         self.clips[clip.id] = clip
         self.taken['clips'] += 1
         return clip
+
+    def footage(self, video: Video, footage: Footage, first: int) -> Clip:
+        """A whole video file as a clip without action, from frame ``first`` on.
+
+        It is extracted where the video has a pattern, else copied.
+        """
+        target = None
+        if video.frame_pattern is not None:
+            self.work.append(ExtractFrames(footage.file, video.frame_pattern, first, footage.count))
+        else:
+            # By its place: files of several clips may have one name.
+            target = f'videos/{self.folder(video.name)}/{first:06d}{footage.file.suffix.lower()}'
+            self.work.append(CopyVideo(footage.file, target))
+        return self.clip(video, first, first + footage.count - 1, None, target)
 
     def frame(self, video: Video, frame_id: int, size: tuple[int, int], *, file_name: str | None = None,
               clip: Clip | None = None, annotated: bool = True, image_id: Any = None,
@@ -127,15 +168,6 @@ class Draft:
         self.taken['points'] += len(own)
 
     # -- what is not -----------------------------------------------------------------------------------------
-    def skip(self, what: str, why: str, where: str) -> None:
-        """Count a record that is left out."""
-        self.skipped.setdefault((what, why), []).append(where)
-
-    def remark(self, text: str) -> None:
-        """Something that the user should check."""
-        if text not in self.remarks:
-            self.remarks.append(text)
-
     def drop(self, frame: Frame, why: str, where: str) -> None:
         """Take a picture out again, with its tools."""
         del self.frames[frame.video.name, frame.frame_id]
@@ -143,6 +175,13 @@ class Draft:
         self.taken['tools'] -= len(frame.tools)
         self.taken['points'] -= sum(len(tool.points) for tool in frame.tools)
         self.skip('picture', why, where)
+
+    def lines(self) -> list[str]:
+        """The account, with the names of the videos: a wrong rule for these shows there."""
+        first, *rest = super().lines()
+        names = list(self.videos)
+        more = f' and {len(names) - 12} more' if len(names) > 12 else ''
+        return [first, *([f'videos: {", ".join(names[:12])}{more}'] if names else []), *rest]
 
     def finish(self, path: Path) -> Annotations:
         """The records as an annotation file at ``path`` holds them; videos without a picture are left out."""
@@ -162,7 +201,9 @@ class Draft:
 def _free(wanted: Any, used: set[int]) -> int:
     """The wanted id if it is a number that is free, else the next one; marked as used."""
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted in used:
-        wanted = max(used, default=0) + 1
+        wanted = len(used) + 1
+        if wanted in used:  # rare; the greatest of all ids for every record would take minutes in a large data set
+            wanted = max(used) + 1
     used.add(wanted)
     return wanted
 

@@ -116,11 +116,11 @@ def _read_clip(draft: Draft, names: LandmarkNames, case: str, source: str | None
 def _take(draft: Draft, case: str, source: str | None, file: Path, points: dict[int, list], action: str, start: int,
           end: int, size: tuple[int, int], fps: float) -> None:
     extract = draft.options.frames == 'extract'
-    pattern = f'frames/{case}/{{frame_id:06d}}.jpg'
+    pattern = f'frames/{draft.folder(case)}/{{frame_id:06d}}.jpg'
     video = draft.video(case, source=source, fps=fps, dense=True, frame_pattern=pattern if extract else None)
     if abs(video.fps - fps) > 0.01 * fps:
         draft.remark(f'{case}: clips differ in frame rate ({video.fps:g} and {fps:g}); the first is taken for all')
-    target = f'videos/{case}/{file.name}'
+    target = f'videos/{draft.folder(case)}/{file.name}'
     clip = draft.clip(video, start, end, action, None if extract else target)
     draft.work.append(ExtractFrames(file, pattern, start, end - start + 1) if extract else CopyVideo(file, target))
     tool = draft.options.tools.get(action) or TOOL_OF_ACTION.get(action, action)
