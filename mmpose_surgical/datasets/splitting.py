@@ -78,8 +78,8 @@ def number_of(share: float, videos: int, option: str) -> int:
 def _strata(videos: Sequence[Sequence[Frame]]) -> np.ndarray:
     """(V, K) what a video has of everything that should be spread evenly; every column sums to 1.
 
-    Columns are sources (each video counts once), actions and idleness (clips, or pictures where there are none), and
-    all clips and pictures.
+    Columns are sources (each video counts once), actions and idleness (clips, or pictures where there are none), as a
+    whole and for each source, and all clips and pictures.
     """
     counts = []
     for frames in videos:
@@ -94,6 +94,7 @@ def _strata(videos: Sequence[Sequence[Frame]]) -> np.ndarray:
         for _, action in seen:
             if action is not None:
                 found['action', action] += 1
+                found['action of source', (action, frames[0].video.source)] += 1
         counts.append(found)
     keys = sorted({key for found in counts for key in found}, key=str)
     table = np.array([[found[key] for key in keys] for found in counts], float)

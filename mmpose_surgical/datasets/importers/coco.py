@@ -17,6 +17,7 @@ import numpy as np
 from mmpose_surgical.datasets.importers.draft import (
     ACTION_OF_TOOL,
     SKIP,
+    SPOILT,
     CopyPicture,
     CopyVideo,
     Draft,
@@ -152,6 +153,7 @@ class _Coco:
         self.videos: dict[Any, tuple[Video, dict]] = {}
         self.clips: dict[Any, Clip] = {}
         self.frames: dict[Any, Frame] = {}
+        self.spoilt: dict[Any, str] = {}
         self.places = Places(self.draft, file.resolve().parent.name)
 
     def read(self) -> Draft:
@@ -167,6 +169,9 @@ class _Coco:
         if seen == 1:
             self.draft.remark('no point has v = 2: v = 1 is taken for visible')
         self._each('annotations', lambda record, where: self._annotation(record, where, categories, seen))
+        for image_id, where in self.spoilt.items():
+            if image_id in self.frames:
+                self.draft.drop(self.frames.pop(image_id), SPOILT, where)
         for record in self.data['images']:
             frame = self.frames.get(record.get('id')) if isinstance(record, dict) and _hashable(record) else None
             if frame is not None and 'annotated' not in record:
@@ -182,6 +187,8 @@ class _Coco:
                 take(record, f'{where} (id {record.get("id")})')
             except _DAMAGE as error:
                 self.draft.skip(what, f'damaged: {error!r}'[:120], where)
+                if isinstance(record, dict) and isinstance(record.get('image_id'), int | str):
+                    self.spoilt[record['image_id']] = where
 
     # -- records ---------------------------------------------------------------------------------------------
     def _categories(self) -> dict[Any, tuple[str, list[tuple[str, str]]]]:

@@ -6,6 +6,7 @@ from mmpose_surgical.datasets.exporters.csv import COLUMNS
 from mmpose_surgical.datasets.importers.coco import PictureFinder
 from mmpose_surgical.datasets.importers.draft import (
     SKIP,
+    SPOILT,
     CopyPicture,
     Draft,
     ImportOptions,
@@ -39,6 +40,7 @@ def read_csv(src: Path, options: ImportOptions) -> Draft:
     names = LandmarkNames({}, options.landmarks)
     names.refuse({row['keypoint'] for row in table if row.get('keypoint') and names(row['keypoint']) is None}, file)
     tools: dict[tuple, tuple[Frame, dict[str, str], list[Point], str]] = {}
+    spoilt: dict[tuple[str | None, str | None], str] = {}
     for index, row in enumerate(table, 2):
         where = f'line {index}'
         try:
@@ -48,8 +50,17 @@ def read_csv(src: Path, options: ImportOptions) -> Draft:
                 _add_point(draft, names, row, own[2], where)
         except _DAMAGE as error:
             draft.skip('line', f'damaged ({type(error).__name__})', where)
+            spoilt[row.get('video'), row.get('frame_id')] = where
     for frame, row, points, where in tools.values():
-        _tool(draft, frame, row, points, where)
+        try:
+            _tool(draft, frame, row, points, where)
+        except ValueError:
+            draft.skip('tool', 'active is neither 0 nor 1', where)
+            spoilt[frame.video.name, str(frame.frame_id)] = where
+    for (video, frame_id), where in spoilt.items():
+        frame = draft.frames.get((video, int(frame_id))) if video and frame_id and frame_id.isdecimal() else None
+        if frame is not None:
+            draft.drop(frame, SPOILT, where)
     return draft
 
 
@@ -94,11 +105,7 @@ def _add_point(draft: Draft, names: LandmarkNames, row: dict[str, str], points: 
 
 
 def _tool(draft: Draft, frame: Frame, row: dict[str, str], points: list[Point], where: str) -> None:
-    try:
-        active = _truth(row.get('active'), True)
-    except ValueError:
-        draft.skip('tool', 'active is neither 0 nor 1', where)
-        return
+    active = _truth(row.get('active'), True)
     action = action_of(row.get('action') or None, draft.options, draft)
     if action == SKIP:
         draft.skip('tool', f'--action {row["action"]}=skip', where)

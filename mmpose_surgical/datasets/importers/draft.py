@@ -17,6 +17,9 @@ from mmpose_surgical.landmarks import LANDMARKS, SLOTS, TOOL_OF_ACTION
 SKIP = 'skip'
 """What a name is mapped to, to leave its records out."""
 
+SPOILT = 'a record of it is damaged, and what is missing would pass for "not there"'
+"""Why a picture is dropped with what was good of it."""
+
 
 @dataclass(frozen=True)
 class ImportOptions:

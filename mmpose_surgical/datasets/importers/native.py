@@ -13,6 +13,7 @@ from typing import Any
 
 from mmpose_surgical.datasets.importers.draft import (
     SKIP,
+    SPOILT,
     CopyVideo,
     Draft,
     ExtractFrames,
@@ -140,9 +141,9 @@ def _take(draft: Draft, case: str, source: str | None, file: Path, points: dict[
 
 def _points_of(listed: list[Any], draft: Draft, names: LandmarkNames,
                where: str) -> dict[int, list[tuple[str, float, float, int]]]:
-    """Landmarks by frame."""
+    """Landmarks by frame; a frame with a damaged one has none."""
     by_frame: dict[int, list] = {}
-    unknown = set()
+    unknown, spoilt = set(), {}
     for index, point in enumerate(listed):
         place = f'{where}, point {index}'
         try:
@@ -156,5 +157,10 @@ def _points_of(listed: list[Any], draft: Draft, names: LandmarkNames,
                     (landmark, number(point['x']), number(point['y']), 2 if flag(point.get('vis', True)) else 1))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             draft.skip('point', 'type, frameIndex, x, y or vis is missing or none', place)
+            if isinstance(point, dict) and isinstance(point.get('frameIndex'), int):
+                spoilt[point['frameIndex']] = place
     names.refuse(unknown, where)
+    for frame_id, place in spoilt.items():
+        for _ in by_frame.pop(frame_id, ()):
+            draft.skip('point', f'its picture is left out: {SPOILT}', place)
     return by_frame

@@ -35,12 +35,12 @@ def place(draft: Draft, out: Path, *, quality: int = 95, short_side: int | None 
         short_side: Larger pictures are made this small, points and masks with them; ``None``: as they are.
         progress: Called with pictures done and their number.
     """
-    draft.work = list(dict.fromkeys(draft.work))  # a file that several clips name is placed once
+    jobs = list(_jobs(draft))
     sizes = {frame.file_name: (frame.width, frame.height) for frame in draft.frames.values()}
-    total = sum(item.count if isinstance(item, ExtractFrames) else 1 for item in draft.work)
+    total = sum(len(numbers) for _, numbers in jobs)
     done, failures = 0, []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for failed, count in pool.map(lambda item: _place(item, out, sizes, quality, short_side), draft.work):
+        for failed, count in pool.map(lambda job: _place(*job, out, sizes, quality, short_side), jobs):
             done += count
             failures += failed
             if progress:
@@ -56,10 +56,23 @@ def place(draft: Draft, out: Path, *, quality: int = 95, short_side: int | None 
             draft.frames[key] = _scaled(frame, _size((frame.width, frame.height), short_side))
 
 
-def _place(item: CopyPicture | CopyVideo | ExtractFrames, out: Path, sizes: dict[str | None, tuple[int, int]],
-           quality: int, short_side: int | None) -> tuple[list[Failure], int]:
+def _jobs(draft: Draft) -> Iterator[tuple[CopyPicture | CopyVideo | ExtractFrames, list[int]]]:
+    """What is to be placed, and which of its pictures: none twice, since clips may overlap and work is parallel."""
+    claimed: set[str] = set()
+    for item in draft.work:
+        targets = [item.target(k) for k in range(item.count)] if isinstance(item, ExtractFrames) else [item.target]
+        numbers = [k for k, target in enumerate(targets) if target not in claimed]
+        claimed.update(targets)
+        if numbers:
+            yield item, numbers
+
+
+def _place(item: CopyPicture | CopyVideo | ExtractFrames, numbers: list[int], out: Path,
+           sizes: dict[str | None, tuple[int, int]], quality: int,
+           short_side: int | None) -> tuple[list[Failure], int]:
+    """Place pictures; returns those that failed, and how many were tried."""
     if isinstance(item, ExtractFrames):
-        return _extract(item, out, quality, short_side), item.count
+        return _extract(item, numbers, out, quality, short_side), len(numbers)
     target = out / item.target
     if not target.exists():
         if isinstance(item, CopyVideo):
@@ -74,8 +87,9 @@ def _place(item: CopyPicture | CopyVideo | ExtractFrames, out: Path, sizes: dict
     return [], 1
 
 
-def _extract(item: ExtractFrames, out: Path, quality: int, short_side: int | None) -> list[Failure]:
-    waiting = {number for number in range(item.count) if not (out / item.target(number)).exists()}
+def _extract(item: ExtractFrames, numbers: list[int], out: Path, quality: int,
+             short_side: int | None) -> list[Failure]:
+    waiting = {number for number in numbers if not (out / item.target(number)).exists()}
     if waiting:
         for number, picture in decode_in_order(item.source):
             if number in waiting:

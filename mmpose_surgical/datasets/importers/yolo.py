@@ -6,6 +6,7 @@ from mmpose_surgical.datasets.importers.coco import PICTURE_ENDINGS, Places, slo
 from mmpose_surgical.datasets.importers.draft import (
     ACTION_OF_TOOL,
     SKIP,
+    SPOILT,
     CopyPicture,
     Draft,
     ImportOptions,
@@ -47,16 +48,19 @@ def read_yolo(src: Path, options: ImportOptions) -> Draft:
             continue
         name = f'frames/{draft.folder(video.name)}/{frame_id:06d}{path.suffix.lower()}'
         draft.work.append(CopyPicture(path, name))
-        frame = draft.frame(video, frame_id, (width, height), file_name=name)
+        frame, spoilt = draft.frame(video, frame_id, (width, height), file_name=name), None
         for number, line in enumerate(text.splitlines(), 1):
             where = f'{inner}, line {number}'
             try:
                 tool, own = _read_line(line, tools, slots, (width, height))
             except (ValueError, OverflowError, IndexError) as error:
                 draft.skip('tool', f'damaged ({type(error).__name__})', where)
+                spoilt = where
                 continue
             draft.tool(frame, options.tools.get(tool, tool), own, action=ACTION_OF_TOOL.get(tool), where=where,
                        names=[slot for slot, landmark in slots if landmark != SKIP])
+        if spoilt:
+            draft.drop(frame, SPOILT, spoilt)
     return draft
 
 

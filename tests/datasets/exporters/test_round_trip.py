@@ -46,8 +46,9 @@ def data_sets(draw):
         clips[number] = Clip(number, number, start, start + 2, action)
         for frame_id in sorted(draw(st.sets(st.integers(start, start + 2), min_size=1))):
             own = [draw(tools(action, True)), *([draw(tools('grasp', False))] if draw(st.booleans()) else [])]
-            frames.append(Frame(len(frames) + 1, videos[number].frame_pattern.format(frame_id=frame_id), *SIZE,
-                                videos[number], frame_id, True, clips[number], [Tool(next(ids), **tool) for tool in own]))
+            name = videos[number].frame_pattern.format(frame_id=frame_id)
+            frames.append(Frame(len(frames) + 1, name, *SIZE, videos[number], frame_id, True, clips[number],
+                                [Tool(next(ids), **tool) for tool in own]))
     return Annotations(Path(), {}, videos, clips, frames, dict.fromkeys(TOOL_OF.values(), SLOTS), '')
 
 
@@ -66,13 +67,14 @@ def write(annotations, root):
     return load_annotations(root)
 
 
-HELD = dict(coco=dict(), csv=dict(masks=True), yolo=dict(masks=True, idle=True), native=dict(masks=True, idle=True, slots=True))
+HELD = dict(coco=dict(), csv=dict(masks=True), yolo=dict(masks=True, idle=True),
+            native=dict(masks=True, idle=True, slots=True))
 """What has no place in each format."""
 
 
 @pytest.mark.parametrize('name', HELD)
-@settings(max_examples=12, deadline=None, phases=set(Phase) - {Phase.shrink}, suppress_health_check=[HealthCheck.too_slow,
-                                                                  HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, phases=set(Phase) - {Phase.shrink},  # shrinking takes minutes
+          suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(data=data_sets())
 def test_import_of_an_export_is_the_same(name, data):
     folder = Path(tempfile.mkdtemp())
