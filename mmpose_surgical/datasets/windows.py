@@ -43,16 +43,24 @@ def window_files(frame: Frame, root: Path, num_frames: int, spacing: float,
     Raises:
         UserError: The video is dense but has no frame rate, or nothing leads to its frames.
     """
-    position = target_position(num_frames, mode)
+    return ([frame.file(root, number) for number in window_numbers(frame, root, num_frames, spacing, mode)],
+            target_position(num_frames, mode))
+
+
+def window_numbers(frame: Frame, root: Path, num_frames: int, spacing: float,
+                   mode: WindowMode = 'centred') -> list[int]:
+    """Frame numbers of the window that :func:`window_files` locates, oldest first.
+
+    Raises:
+        UserError: The video is dense but has no frame rate, or nothing leads to its frames.
+    """
     if num_frames == 1 or not frame.video.dense:
-        return [frame.file(root)] * num_frames, position
+        return [frame.frame_id] * num_frames
     if frame.video.fps is None:
         raise UserError(f'video "{frame.video.name}" is dense but has no "fps"', root / 'annotations.json',
                         'add "fps" to the video, or set "dense": false')
     step = max(1, round(spacing * frame.video.fps))
-    first, last = window_ends(frame, root)
-    ids = window_frame_ids(frame.frame_id, num_frames, step, first, last, mode)
-    return [frame.file(root, frame_id) for frame_id in ids], position
+    return window_frame_ids(frame.frame_id, num_frames, step, *window_ends(frame, root), mode)
 
 
 def window_ends(frame: Frame, root: Path) -> tuple[int, int]:

@@ -1,0 +1,6 @@
+# The full method on ROBUST-MIPS. The prior is SAM 3 (SAM3_CHECKPOINT), or what
+# prior.backend says: sam2, or grabcut, a poor segmenter. From download to report: see robust_mips_coarse.py.
+_base_ = ['../surgical/refine_prior_aux.py']
+
+data_root = '{{$ROBUST_MIPS:data/robust_mips}}'
+coarse = dict(config='robust_mips_coarse.py')
