@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         print(f'look: {clips} clips for validation are few: an F1 of 70 % is known to within {unsure:.0f} points, and '
               'so is which threshold is best; take more with --val')
     if not splits.val:
-        print('look: without validation videos no threshold can be chosen, and all points count')
+        print('look: tools/train.py needs validation videos: it chooses the score threshold on them')
     print(f'splits: {path}')
     return 0
 
