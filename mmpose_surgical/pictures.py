@@ -7,6 +7,9 @@ import numpy as np
 
 from mmpose_surgical.errors import UserError
 
+MAX_SIDE = 65535
+"""Pixels of the longer side of a picture, at most: what a JPEG can have."""
+
 
 def read_picture(path: str | Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """Decode a picture to BGR uint8 (H, W, 3); grey ones get three equal channels, 16 bits are scaled to 8.

@@ -17,6 +17,7 @@ from mmpose_surgical.datasets.problems import Problem
 from mmpose_surgical.datasets.records import Annotations, Clip, Frame, Point, Tool, Video
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.landmarks import LANDMARKS, landmark_of
+from mmpose_surgical.pictures import MAX_SIDE
 
 
 def load_annotations(path: str | Path) -> Annotations:
@@ -189,6 +190,8 @@ def _frame(record: dict, videos: dict[int, Video], clips: dict[int, Clip]) -> Fr
     width, height = _whole(record['width'], 'width'), _whole(record['height'], 'height')
     if not (width > 0 and height > 0):
         raise ValueError(f'size {width}x{height} is not positive')
+    if max(width, height) > MAX_SIDE:
+        raise ValueError(f'size {width}x{height} is beyond that of a picture')
     if record.get('file_name') is not None:
         _inside(record['file_name'], 'file_name')
     if 'video_id' in record:
@@ -307,11 +310,18 @@ def check_segmentation(value: Any, size: list[int]) -> dict | list | None:
         if not all(isinstance(ring, list) and len(ring) >= 6 and len(ring) % 2 == 0
                    and np.isfinite(np.asarray(ring, float)).all() for ring in value):
             raise ValueError('"segmentation" is no list of polygons [x1, y1, x2, y2, x3, y3, ...]')
+        # pycocotools walks along the outline pixel by pixel, however far it leads.
+        corners = np.concatenate([np.asarray(ring, float).reshape(-1, 2) for ring in value])
+        if not ((corners >= -np.array(size[::-1])) & (corners <= 2 * np.array(size[::-1]))).all():
+            raise ValueError('"segmentation" has corners far outside the picture')
         return value
     if not isinstance(value, dict) or not isinstance(value.get('counts'), str | list):
         raise ValueError('"segmentation" is neither polygons nor {"size": [height, width], "counts": ...}')
     if value.get('size') != size:
         raise ValueError(f'"segmentation" has size {value.get("size")}, the picture {size} (height, width)')
+    if isinstance(value['counts'], list) and not all(
+            isinstance(run, int) and not isinstance(run, bool) and run >= 0 for run in value['counts']):
+        raise ValueError('the run lengths of "segmentation" are no whole numbers')
     if isinstance(value['counts'], list) and sum(value['counts']) != size[0] * size[1]:
         raise ValueError(f'the run lengths of "segmentation" add up to {sum(value["counts"])} pixels, not '
                          f'{size[0] * size[1]}')

@@ -184,4 +184,6 @@ def _run_lengths(counts: str | bytes) -> int:
             value -= (1 << shift) if code & 16 else 0
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
             value = shift = 0
+    if min(runs, default=0) < 0:
+        raise ValueError('a run length is below 0')
     return sum(runs)

@@ -6,13 +6,12 @@ annotator; FiftyOne names no keypoints; SLEAP may write v = 1 for visible; ROBUS
 picture without tools.
 """
 import json
+import os
 import re
 from collections import defaultdict
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-import numpy as np
 
 from mmpose_surgical.datasets.importers.draft import (
     ACTION_OF_TOOL,
@@ -32,6 +31,7 @@ from mmpose_surgical.datasets.records import Clip, Frame, Point, Video
 from mmpose_surgical.datasets.windows import pattern_files
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import SLOTS
+from mmpose_surgical.pictures import MAX_SIDE
 
 PICTURE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 # Folders that say how a program sorts its export, not which case a picture is of.
@@ -84,7 +84,7 @@ class PictureFinder:
         plain = name.replace('\\', '/')
         for root in self.roots:
             for folder in (root, root / 'images', root / 'data'):
-                if '..' not in PurePosixPath(plain).parts and (folder / plain).is_file():
+                if '..' not in PurePosixPath(plain).parts and os.path.isfile(folder / plain):
                     return folder / plain
         parts = [part for part in PurePosixPath(plain).parts if part not in ('..', '.', '/')]
         fitting = self._by_name.get(parts[-1], []) if parts else []
@@ -164,7 +164,7 @@ class _Coco:
         self._each('images', self._image)
         # Some programs know but one degree of visibility, and call it 1; ours says what it means.
         marks = {v for record in self.data['annotations'] if isinstance(record, dict)
-                 and isinstance(record.get('keypoints'), list) for v in _numbers(record['keypoints'][2::3])}
+                 and isinstance(record.get('keypoints'), list) for v in (1, 2) if v in record['keypoints'][2::3]}
         seen = 1 if 1 in marks and 2 not in marks and not self.data.get('videos') else 2
         if seen == 1:
             self.draft.remark('no point has v = 2: v = 1 is taken for visible')
@@ -259,12 +259,15 @@ class _Coco:
 
     def _image(self, record: dict, where: str) -> None:
         size = whole(record['width']), whole(record['height'])
-        if min(size) < 1:
+        if not 1 <= min(size) <= max(size) <= MAX_SIDE:
             raise ValueError(f'size {size[0]}x{size[1]}')
         if record['id'] in self.frames:
             self.draft.skip('picture', 'its id occurs twice', where)
             return
         name = record.get('file_name')
+        if name is None and not self.videos:
+            self.draft.skip('picture', 'it has no file_name', where)
+            return
         if self.videos:
             video, _ = self.videos[record['video_id']]
             frame_id = whole(record['frame_id']) if 'frame_id' in record or video.dense else len(self.frames)
@@ -309,8 +312,10 @@ class _Coco:
         tool, slots = categories[record['category_id']]
         attributes = record.get('attributes') or {}
         active = flag(attributes.get('active', True))
-        flat = record.get('keypoints') or []
-        if not flat and active and not attributes:
+        flat = record.get('keypoints', [])
+        if not isinstance(flat, list):
+            raise ValueError('keypoints are no list')
+        if not flat and active:
             self.draft.skip('tool', 'it has no keypoints (a box or mask alone)', where)
             return
         if not any(flat) and not any(record.get('bbox') or [0]) and not attributes:
@@ -353,10 +358,6 @@ def _segmentation(value: Any, frame: Frame) -> Any:
     """A mask that can be read; a damaged one is a ValueError."""
     from mmpose_surgical.datasets.annotations import check_segmentation
     return check_segmentation(value, [frame.height, frame.width])
-
-
-def _numbers(values: list[Any]) -> set[float]:
-    return {value for value in values if isinstance(value, int | float) and np.isfinite(value)}
 
 
 def _hashable(record: dict) -> bool:

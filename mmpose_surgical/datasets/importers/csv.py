@@ -17,6 +17,7 @@ from mmpose_surgical.datasets.importers.draft import (
 from mmpose_surgical.datasets.records import Frame, Point
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import SLOTS
+from mmpose_surgical.pictures import MAX_SIDE
 
 NEEDED = ('video', 'frame_id', 'file_name', 'width', 'height')
 _DAMAGE = (KeyError, TypeError, ValueError, OverflowError)
@@ -71,7 +72,7 @@ def _frame(draft: Draft, finder: PictureFinder, row: dict[str, str], where: str)
         if (known.width, known.height) != size:
             raise ValueError('another size')
         return known
-    if min(size) < 1 or not row['video']:
+    if not 1 <= min(size) <= max(size) <= MAX_SIDE or not row['video']:
         raise ValueError('no size or no video')
     source = finder.find(row['file_name'])
     if source is None:

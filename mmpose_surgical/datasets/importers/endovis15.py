@@ -108,7 +108,9 @@ class _Labels:
         for index, entry in enumerate(entries):
             where = f'{file.name}[{index}]'
             try:
-                if entry['annotations'] == []:
+                if not isinstance(entry['annotations'], list):
+                    raise ValueError('no list of points')
+                if not entry['annotations']:
                     unlabelled += 1
                 else:
                     self._entry(entry, split, where)

@@ -89,7 +89,9 @@ def _read_clip(draft: Draft, names: LandmarkNames, case: str, source: str | None
     try:
         data = json.loads(record.read_text(encoding='utf-8'))
         annotated_size = tuple(whole(data['imageDimensions'][key]) for key in ('width', 'height'))
-        listed = list(data['points'])
+        listed = data['points']
+        if not isinstance(listed, list):
+            raise ValueError('no list of points')
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         draft.skip('clip', f'its annotation is damaged ({type(error).__name__})', where)
         return

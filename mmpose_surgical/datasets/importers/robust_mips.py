@@ -134,7 +134,7 @@ class _Reader:
         points, seen, hidden = [], [], []
         for (slot, landmark), node, tag in zip(self.slots, nodes, tags):
             v = VISIBILITY[tag]
-            if not v or node is None:
+            if not v:
                 continue
             x, y = map(number, node)
             (seen if v == 2 else hidden).append((x, y))

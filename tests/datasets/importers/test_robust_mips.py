@@ -49,7 +49,8 @@ def src(tmp_path):
     write(root / 'Training/Proctocolectomy/10/00200', [])
     # A tip out of view; a tool that is hidden, but for its entry.
     write(root / 'Testing/Stage_1/Proctocolectomy/10/00150', [
-        pose([5, 12], [20, 15], [40, 70], [40, -1]), pose([80, 63], None, None, None, tags=VISIBLE)])
+        pose([5, 12], [20, 15], [40, 70], [40, -1]),
+        pose([80, 63], None, None, None, tags=('visible', 'missing', 'missing', 'missing'))])
     write(root / 'Testing/Stage_2/Rectal resection/4/7', [two], {50: LEFT}, file='raw.json')
     write(root / 'Testing/Stage_3/Sigmoid/1/42', [])
     write(root / 'Testing/Stage_1/Proctocolectomy/10/00100', [one])
