@@ -99,17 +99,34 @@ def test_miss_names_the_picture_and_the_fix(stores):
         run(stores, image_id=99)
 
 
-def test_colour_jitter_leaves_the_global_random_state_alone(plugin):
+def test_colour_jitter_is_that_of_mmpose_with_one_draw_for_a_clip(plugin):
+    from mmpose.datasets.transforms import PhotometricDistortion
+
     from mmpose_surgical.datasets.transforms import ClipPhotometricDistortion
-    jitter = ClipPhotometricDistortion()
-    np.random.seed(3)
-    frames = [np.full((4, 4, 3), 90, np.uint8)] * 2
-    out = jitter.transform(dict(img=frames))['img']
-    after = np.random.rand()
-    np.random.seed(3)
-    np.random.randint(2**31)
-    assert after == np.random.rand()
-    assert (out[0] == out[1]).all() and frames[0].max() == 90
+    frames = [np.random.default_rng(k).integers(0, 256, (20, 30, 3), dtype=np.uint8) for k in range(2)]
+    before = [frame.copy() for frame in frames]
+    changed = 0
+    for seed in range(40):
+        np.random.seed(seed)
+        clip = ClipPhotometricDistortion().transform(dict(img=frames))['img']
+        for frame, distorted in zip(frames, clip):
+            np.random.seed(seed)
+            assert (distorted == PhotometricDistortion().transform(dict(img=frame))['img']).all()
+        changed += (clip[0] != frames[0]).any()
+    assert changed > 30 and all((a == b).all() for a, b in zip(frames, before))
+    np.random.seed(0)
+    single = ClipPhotometricDistortion().transform(dict(img=frames[0]))['img']
+    np.random.seed(0)
+    assert (single == ClipPhotometricDistortion().transform(dict(img=frames))['img'][0]).all()
+
+
+def test_packing_is_that_of_mmpose(plugin):
+    from mmpose.datasets.transforms.formatting import image_to_tensor
+
+    from mmpose_surgical.datasets.transforms import _planar
+    frame = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    for view in (frame, frame[..., ::-1], frame[:, ::2]):
+        assert (_planar(view) == image_to_tensor(view).numpy()).all()
 
 
 def test_jittered_priors_are_drawn_among_and_a_lacking_one_is_an_error(stores):
