@@ -48,8 +48,8 @@ from mmpose_surgical.datasets.writing import write_annotations
 from mmpose_surgical.files import write_json, write_text
 
 RESULTS = Path(__file__).resolve().parent / 'results'
-T, SPACING, FPS, CLIPS, ROUNDS = 5, 0.12, 25, 24, 5
-SLOW_CLIPS = 8
+T, SPACING, FPS, CLIPS, ROUNDS = 5, 0.12, 25, 10, 5
+SLOW_CLIPS = 4
 """For seek loops, which take their time."""
 GOPS = (12, 250)
 SPEC = replace(SPECS['default'], videos=2, clips_per_video=2, clip_frames=(130, 131), annotated_per_clip=30)
@@ -115,7 +115,7 @@ class SeekLoop:
 
     def __getitem__(self, index: int) -> list[np.ndarray]:
         path, numbers = self.windows[index]
-        capture, frames = _capture(path), []
+        capture, frames = _capture(path, os.getpid()), []
         for number in numbers:
             capture.set(cv2.CAP_PROP_POS_FRAMES, number)
             good, frame = capture.read()
@@ -125,7 +125,8 @@ class SeekLoop:
 
 
 @cache
-def _capture(path: str) -> cv2.VideoCapture:
+def _capture(path: str, process: int) -> cv2.VideoCapture:
+    """A capture that a worker inherits at its fork would hang."""
     return cv2.VideoCapture(path)
 
 
