@@ -128,19 +128,20 @@ class Draft(Account):
         self.taken['clips'] += 1
         return clip
 
-    def footage(self, video: Video, footage: Footage, first: int) -> Clip:
-        """A whole video file as a clip without action, from frame ``first`` on.
+    def footage(self, video: Video, footage: Footage, first: int, *, count: int | None = None,
+                action: str | None = None) -> Clip:
+        """The first ``count`` pictures of a video file, or all of them, as a clip from frame ``first`` on.
 
         It is extracted where the video has a pattern, else copied.
         """
-        target = None
+        count, target = count or footage.count, None
         if video.frame_pattern is not None:
-            self.work.append(ExtractFrames(footage.file, video.frame_pattern, first, footage.count))
+            self.work.append(ExtractFrames(footage.file, video.frame_pattern, first, count))
         else:
             # By its place: files of several clips may have one name.
             target = f'videos/{self.folder(video.name)}/{first:06d}{footage.file.suffix.lower()}'
             self.work.append(CopyVideo(footage.file, target))
-        return self.clip(video, first, first + footage.count - 1, None, target)
+        return self.clip(video, first, first + count - 1, action, target)
 
     def frame(self, video: Video, frame_id: int, size: tuple[int, int], *, file_name: str | None = None,
               clip: Clip | None = None, annotated: bool = True, image_id: Any = None,

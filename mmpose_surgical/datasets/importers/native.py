@@ -14,9 +14,8 @@ from typing import Any
 from mmpose_surgical.datasets.importers.draft import (
     SKIP,
     SPOILT,
-    CopyVideo,
     Draft,
-    ExtractFrames,
+    Footage,
     ImportOptions,
     LandmarkNames,
     action_of,
@@ -25,7 +24,6 @@ from mmpose_surgical.datasets.importers.draft import (
     pack,
     whole,
 )
-from mmpose_surgical.datasets.video_file import VideoFile
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import TOOL_OF_ACTION
 
@@ -97,46 +95,38 @@ def _read_clip(draft: Draft, names: LandmarkNames, case: str, source: str | None
         return
     points = _points_of(listed, draft, names, where)
     try:
-        video_file = VideoFile(file)
-        height, width = video_file.read(0).shape[:2]
-        count, fps = len(video_file), video_file.index.fps
-        video_file.close()
+        footage = Footage.of(file)
     except UserError as error:
-        draft.skip('clip', f'its video is damaged: {error.what}', where)
+        draft.skip('clip', f'its video is no good: {error.what}', where)
         return
-    if annotated_size != (width, height):
+    if annotated_size != footage.size:
         draft.skip('clip', 'its video has another size than its annotation', where)
         return
-    if fps is None:
-        draft.skip('clip', 'its video is a single picture', where)
-        return
-    if count < end - start + 1:
-        draft.remark(f'{where}: its video has {count} of {end - start + 1} frames; the clip ends with them')
-        end = start + count - 1
-    _take(draft, case, source, file, points, action, start, end, (width, height), round(fps, 4))
+    if footage.count < end - start + 1:
+        draft.remark(f'{where}: its video has {footage.count} of {end - start + 1} frames; the clip ends with them')
+        end = start + footage.count - 1
+    _take(draft, case, source, footage, points, action, start, end)
 
 
-def _take(draft: Draft, case: str, source: str | None, file: Path, points: dict[int, list], action: str, start: int,
-          end: int, size: tuple[int, int], fps: float) -> None:
-    extract = draft.options.frames == 'extract'
-    pattern = f'frames/{draft.folder(case)}/{{frame_id:06d}}.jpg'
-    video = draft.video(case, source=source, fps=fps, dense=True, frame_pattern=pattern if extract else None)
-    if abs(video.fps - fps) > 0.01 * fps:
-        draft.remark(f'{case}: clips differ in frame rate ({video.fps:g} and {fps:g}); the first is taken for all')
-    target = f'videos/{draft.folder(case)}/{file.name}'
-    clip = draft.clip(video, start, end, action, None if extract else target)
-    draft.work.append(ExtractFrames(file, pattern, start, end - start + 1) if extract else CopyVideo(file, target))
+def _take(draft: Draft, case: str, source: str | None, footage: Footage, points: dict[int, list], action: str,
+          start: int, end: int) -> None:
+    pattern = f'frames/{draft.folder(case)}/{{frame_id:06d}}.jpg' if draft.options.frames == 'extract' else None
+    video = draft.video(case, source=source, fps=footage.fps, dense=True, frame_pattern=pattern)
+    if abs(video.fps - footage.fps) > 0.01 * footage.fps:
+        draft.remark(f'{case}: clips differ in frame rate ({video.fps:g} and {footage.fps:g}); the first is taken for '
+                     'all')
+    clip = draft.footage(video, footage, start, count=end - start + 1, action=action)
     tool = draft.options.tools.get(action) or TOOL_OF_ACTION.get(action, action)
     for frame_id, own in sorted(points.items()):
-        where = f'{case}/{file.stem}, frame {frame_id}'
+        where = f'{case}/{footage.file.stem}, frame {frame_id}'
         if not start <= frame_id <= end:
             for _ in own:
                 draft.skip('point', 'its frameIndex is not in the clip (it counts from the start of the video)', where)
             continue
         if (case, frame_id) in draft.frames:
             draft.remark(f'{case}: clips overlap, e.g. in frame {frame_id}; it is one picture with the tools of both')
-        frame = draft.frame(video, frame_id, size, clip=clip,
-                            file_name=pattern.format(frame_id=frame_id) if extract else None)
+        frame = draft.frame(video, frame_id, footage.size, clip=clip,
+                            file_name=pattern and pattern.format(frame_id=frame_id))
         for tool_points in pack(own):
             draft.tool(frame, tool, tool_points, action=action, where=where)
 

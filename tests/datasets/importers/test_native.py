@@ -91,7 +91,8 @@ def test_damaged_clips_are_skipped_with_a_reason(tmp_path, capsys):
                  'clip 1: its video is missing (e.g. case/dissect_10_19)',
                  'clip 1: its name is not <action>_<start>_<end> (e.g. case/nonsense)',
                  'clip 1: the end in its name is before the start (e.g. case/grasp_30_20)',
-                 'clip 1: its video is damaged: ', 'clip 1: its video has another size than its annotation',
+                 'clip 1: its video is no good: video cannot be read',
+                 'clip 1: its video has another size than its annotation',
                  'case/grasp_60_99: its video has 10 of 40 frames', 'point 1: its frameIndex is not in the clip'):
         assert line in said, line
 
