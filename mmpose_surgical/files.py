@@ -56,17 +56,17 @@ def remove_folder(path: str | Path) -> None:
 class FolderNames:
     """Names of any kind as names of folders, each its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, plain: Callable[[str], str] | None = None) -> None:
+        self._plain = plain or (lambda name: re.sub(r'[^\w.-]+', '_', name).strip('.') or 'unnamed')
         self._folders: dict[str, str] = {}
 
-    def __call__(self, name: str) -> str:
-        """The folder of a name, always the same one."""
-        if name not in self._folders:
-            plain = re.sub(r'[^\w.-]+', '_', name).strip('.') or 'unnamed'
-            taken = set(self._folders.values())
-            self._folders[name] = next(folder for number in itertools.count(1)
-                                       if (folder := plain if number == 1 else f'{plain}_{number}') not in taken)
-        return self._folders[name]
+    def __call__(self, key: str, name: str | None = None) -> str:
+        """The folder of a thing, always the same one: by its name, which is the key if it has no other."""
+        if key not in self._folders:
+            plain, taken = self._plain(key if name is None else name), set(self._folders.values())
+            self._folders[key] = next(folder for number in itertools.count(1)
+                                      if (folder := plain if number == 1 else f'{plain}_{number}') not in taken)
+        return self._folders[key]
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -112,9 +112,13 @@ def claim(lock: Path) -> IO[str] | None:
     """Lock a file until it is closed or the process ends, however it ends; ``None`` if another process has it.
 
     Raises:
-        UserError: The file system knows no locks.
+        UserError: The place cannot be written, or the file system knows no locks.
     """
-    file = lock.open('w')
+    try:
+        file = lock.open('w')
+    except OSError as error:
+        raise UserError(f'the folder cannot be written: {error.strerror}', lock.parent,
+                        'choose another place') from None
     try:
         # A POSIX lock: the kernel drops it with the process, and data loader workers do not inherit it.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

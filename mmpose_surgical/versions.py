@@ -23,6 +23,8 @@ VERSIONS: dict[str, tuple[str, str | None]] = {
     'mmpose': ('1.3', '1.4'),
     'jinja2': ('3.1', None),
     'plotly': ('6', None),
+    'av': ('14.1', None),
+    'pyyaml': ('6', None),
 }
 
 

@@ -75,7 +75,7 @@ def test_picture_in_two_splits_under_another_video_name(refined, toy_data, tmp_p
     data, _ = module.open_data(module.RunFolder(refined / NAME))
     train, test = (next(f for f in data.annotations.frames if f.video.name == name) for name in 'ad')
     monkeypatch.setattr(test, 'file_name', train.file_name)
-    problems = module._split_problems(data)
+    problems = module.shared_files(data.annotations, data.splits)
     assert len(problems) == 1 and problems[0].endswith('is in train and in test')
 
 

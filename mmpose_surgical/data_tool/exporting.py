@@ -25,8 +25,10 @@ def run(args: argparse.Namespace) -> int:
     from mmpose_surgical.errors import UserError
     from mmpose_surgical.files import remove_folder
     annotations = load_annotations(args.dir)
+    splits = load_splits(annotations.root, annotations)
     if args.split:
-        names = load_splits(annotations.root, annotations).videos(args.split)
+        names = splits.videos(args.split)
+        splits = splits.of(names)
         annotations = replace(
             annotations, frames=[frame for frame in annotations.frames if frame.video.name in names],
             videos={k: video for k, video in annotations.videos.items() if video.name in names},
@@ -34,16 +36,22 @@ def run(args: argparse.Namespace) -> int:
     if args.out.exists() and (args.out.is_file() or any(args.out.iterdir())):
         raise UserError('the folder is not empty', args.out, 'choose an empty or a new one')
     # Put in place as a whole, so that half an export is never taken for one.
-    making = args.out.with_name(f'.{args.out.name}.making')
+    out = args.out.resolve()
+    making = out.with_name(f'.{out.name}.making')
     remove_folder(making)
     account = Account()
-    writer_of(args.format)(annotations, making, account)
-    if not making.is_dir():
-        print('\n'.join(account.lines()))
-        raise UserError(f'nothing of this data set has a place in {args.format}', args.dir, 'choose another format')
-    if args.out.is_dir():
-        args.out.rmdir()
-    making.replace(args.out)
+    try:
+        writer_of(args.format)(annotations, splits, making, account)
+        if not making.is_dir():
+            print('\n'.join(account.lines()))
+            raise UserError(f'nothing of this data set has a place in {args.format}', args.dir, 'choose another format')
+        if out.is_dir():
+            out.rmdir()
+        making.replace(out)
+    except OSError as error:
+        raise UserError(f'the folder cannot be written: {error.strerror}', out, 'choose another place') from None
+    finally:
+        remove_folder(making)
     print('\n'.join(account.lines()))
     print(f'{args.format}: {args.out}')
     return 0

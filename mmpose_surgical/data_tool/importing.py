@@ -2,7 +2,8 @@
 import argparse
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of the data set to make')
     parser.add_argument('--frames', choices=('extract', 'video'), default='extract',
                         help='pictures are extracted from videos once, or decoded whenever they are needed, which '
-                        'takes less disk and more time (default: extract)')
+                        'takes less disk and more time; videos of a COCO file stay videos (default: extract)')
     parser.add_argument('--quality', type=int, default=95, metavar='Q',
                         help='of extracted JPEG, 1 to 100 (default: 95)')
     parser.add_argument('--short-side', type=int, metavar='PX',
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from mmpose_surgical.datasets.importers import reader_of
     from mmpose_surgical.datasets.importers.draft import ImportOptions
     from mmpose_surgical.errors import UserError
+    from mmpose_surgical.files import write_json
     if not args.src.exists():
         raise UserError('there is nothing to import', args.src, 'name an existing folder or file')
     if not 1 <= args.quality <= 100 or (args.short_side is not None and args.short_side < 32):
@@ -49,16 +51,19 @@ def run(args: argparse.Namespace) -> int:
     except re.error as error:
         raise UserError(f'no regular expression: {error}', f'--video-from {args.video_from}', 'mend it') from None
     options = ImportOptions(_pairs(args.landmark, '--landmark'), _pairs(args.action, '--action'),
-                            _pairs(args.tool, '--tool'), args.source, video_from, args.frames)
-    told = {name: value for name, value in vars(args).items() if name not in ('run', 'out', 'src')}
-    with _claimed(args.out, dict(told, src=str(args.src.resolve()))) as state:
+                            _pairs(args.tool, '--tool'), args.source, video_from, args.frames, args.short_side)
+    told = {name: value for name, value in vars(args).items() if name not in ('run', 'verb', 'out', 'src')}
+    out = args.out.resolve()
+    told['src'] = str(args.src.resolve())
+    with _claimed(out, told):
         draft = reader_of(args.format)(args.src, options)
         if not draft.frames:
             print('\n'.join(draft.lines()))
             raise UserError('no annotated picture was found', args.src, 'see above for what was left out and why')
-        _make(draft, args)
+        write_json(out / 'import.json', dict(told=told))
+        _make(draft, args, out)
         lines = draft.lines()
-        state.finish(lines)
+        write_json(out / 'import.json', dict(told=told, account=lines))
     print('\n'.join(lines))
     print(f'data set: {args.out}\nnext: python tools/data.py validate {args.out}')
     return 0
@@ -75,8 +80,9 @@ def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
     return pairs
 
 
-def _make(draft: Any, args: argparse.Namespace) -> None:
+def _make(draft: Any, args: argparse.Namespace, out: Path) -> None:
     """Pictures first; the annotation file comes last, and makes the data set whole."""
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from mmpose_surgical.datasets.annotations import check_records
@@ -85,11 +91,11 @@ def _make(draft: Any, args: argparse.Namespace) -> None:
     from mmpose_surgical.errors import UserError, list_problems
     from mmpose_surgical.files import write_text
     with Progress(TextColumn('pictures'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                  transient=True) as bar:
+                  transient=True, console=Console(stderr=True)) as bar:
         task = bar.add_task('pictures')
-        place(draft, args.out, quality=args.quality, short_side=args.short_side,
+        place(draft, out, quality=args.quality, short_side=args.short_side,
               progress=lambda done, total: bar.update(task, completed=done, total=total))
-    path = args.out / 'annotations.json'
+    path = out / 'annotations.json'
     data = to_coco(draft.finish(path))
     if problems := check_records(path, data):
         raise UserError(f'{len(problems)} imported record(s) are no good: '
@@ -97,39 +103,35 @@ def _make(draft: Any, args: argparse.Namespace) -> None:
     write_text(path, json.dumps(data, allow_nan=False, ensure_ascii=False))
 
 
-class _claimed:
+@contextmanager
+def _claimed(out: Path, told: dict[str, Any]) -> Iterator[None]:
     """The folder of the data set while it is being made: one process at a time, and one import for ever.
 
     ``import.json`` says what is made of what, so that the same command goes on where it was cut off and another one is
     refused.
     """
-
-    def __init__(self, out: Path, told: dict[str, Any]) -> None:
-        self.out, self.told, self.record = out, told, out / 'import.json'
-
-    def __enter__(self) -> '_claimed':
-        from mmpose_surgical.errors import UserError
-        from mmpose_surgical.files import claim, is_temporary, read_json, write_json
-        if self.out.is_file():
-            raise UserError('the data set is a folder, and this is a file', self.out, 'choose another place')
-        self.out.mkdir(parents=True, exist_ok=True)
-        if self.record.exists():
-            known = read_json(self.record, 'remove the folder')
-            if known.get('told') != self.told:
-                raise UserError('the folder holds another import', self.out, 'choose another folder, or remove it')
-            if (self.out / 'annotations.json').exists():
-                raise UserError('this import is done', self.out, 'remove the folder to make it again')
-        elif any(not is_temporary(path) for path in self.out.iterdir()):
-            raise UserError('the folder is not empty', self.out, 'choose an empty or a new one')
-        self.lock = claim(self.out.with_name(f'.{self.out.name}.lock'))
-        if self.lock is None:
-            raise UserError('another process is making this data set', self.out, 'wait until it ends')
-        write_json(self.record, dict(told=self.told))
-        return self
-
-    def finish(self, account: list[str]) -> None:
-        from mmpose_surgical.files import write_json
-        write_json(self.record, dict(told=self.told, account=account))
-
-    def __exit__(self, *_error: object) -> None:
-        self.lock.close()
+    from mmpose_surgical.errors import UserError
+    from mmpose_surgical.files import claim, is_temporary, read_json
+    record, lock_file = out / 'import.json', out / '.lock'
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        names = [path.name for path in out.iterdir() if not is_temporary(path)]
+    except OSError as error:
+        raise UserError(f'the folder cannot be written: {error.strerror}', out, 'choose another place') from None
+    if record.exists():
+        if read_json(record, 'remove the folder').get('told') != told:
+            raise UserError('the folder holds another import', out, 'choose another folder, or remove it')
+        if 'annotations.json' in names:
+            raise UserError('this import is done', out, 'remove the folder to make it again')
+    elif set(names) - {lock_file.name}:
+        raise UserError('the folder is not empty', out, 'choose an empty or a new one')
+    lock = claim(lock_file)
+    if lock is None:
+        raise UserError('another process is making this data set', out, 'wait until it ends')
+    with lock:
+        try:
+            yield
+        finally:
+            lock_file.unlink(missing_ok=True)
+            if not any(out.iterdir()):
+                out.rmdir()  # nothing was made

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='share of the videos for validation, or their number (default: 0.15)')
     parser.add_argument('--test', type=float, default=0.25, metavar='N',
                         help='share of the videos for testing, or their number (default: 0.25)')
-    parser.add_argument('--folds', type=int, default=5, metavar='K',
+    parser.add_argument('--folds', type=int, metavar='K',
                         help='folds of the training videos for out-of-fold priors; 0: none (default: 5, or as many as '
                         'there are training videos)')
     parser.add_argument('--seed', type=int, default=0, metavar='S', help='another seed, another split (default: 0)')
@@ -47,15 +47,19 @@ def run(args: argparse.Namespace) -> int:
               'so is which threshold is best; take more with --val')
     if not splits.val:
         print('look: tools/train.py needs validation videos: it chooses the score threshold on them')
-    print(f'splits: {path}')
+    if len(splits.folds) < 2:
+        print('look: without folds no refiner can be trained, whose priors are out-of-fold; take more training videos')
+    print(f'splits: {path}\nnext: python tools/data.py validate {args.dir}   (finds pictures that two splits share)')
     return 0
 
 
 def _possible_folds(args: argparse.Namespace, videos: int, named: int) -> int:
     """The folds that are asked for, or by default no more than there are training videos."""
     from mmpose_surgical.datasets.splitting import number_of
+    if args.folds is not None:
+        return args.folds
     left = videos - number_of(args.val, videos, '--val') - (named or number_of(args.test, videos, '--test'))
-    return args.folds if args.folds != 5 or left >= 5 else (left if left >= 2 else 0)
+    return min(left, 5) if left >= 2 else 0
 
 
 def _names(texts: list[str]) -> list[str]:

@@ -17,7 +17,10 @@ def run(args: argparse.Namespace) -> int:
     from mmpose_surgical.datasets.annotations import load_annotations
     from mmpose_surgical.datasets.splits import load_splits
     from mmpose_surgical.datasets.statistics import tables
+    from mmpose_surgical.errors import UserError
     from mmpose_surgical.files import write_text
+    if args.picture and args.picture.suffix.lower() not in ('.png', '.pdf', '.svg'):
+        raise UserError('a picture ends in .png, .pdf or .svg', args.picture, 'give it such an ending')
     annotations = load_annotations(args.dir)
     name = annotations.root.resolve().name
     text = '\n'.join([f'# {name}' + (' (synthetic)' if annotations.synthetic else ''), '', *(
@@ -26,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
     print(text)
     if args.out:
         write_text(args.out, text)
-    if args.picture:
+    if args.picture and not annotations.landmarks:
+        print('look: no category lists a landmark, so there is nothing to draw')
+    elif args.picture:
         _draw(annotations, args.picture)
         print(f'picture: {args.picture}')
     return 0

@@ -29,6 +29,11 @@ def run(args: argparse.Namespace) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from mmpose_surgical.datasets.synthetic.generate import SPECS, generate
+    from mmpose_surgical.errors import UserError
+    if any(value is not None and value < 1 for value in (args.videos, args.clips_per_video, args.workers)):
+        raise UserError('--videos, --clips and --workers are at least 1', None, 'give such a number')
+    if args.preview and args.preview.suffix.lower() not in ('.jpg', '.png'):
+        raise UserError('a preview ends in .jpg or .png', args.preview, 'give it such an ending')
     keys = ('videos', 'clips_per_video', 'ambiguity', 'degradation')
     changes = {key: value for key in keys if (value := getattr(args, key)) is not None}
     spec = dataclasses.replace(SPECS[args.spec].with_seed(args.seed), **changes)

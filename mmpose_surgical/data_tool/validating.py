@@ -2,6 +2,7 @@
 import argparse
 import dataclasses
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,8 +32,11 @@ def run(args: argparse.Namespace) -> int:
 
     from mmpose_surgical.datasets.problems import KINDS
     from mmpose_surgical.datasets.validation import validate
+    from mmpose_surgical.errors import UserError
     from mmpose_surgical.files import write_text
     from mmpose_surgical.landmarks import ACTIONS
+    if args.num_frames < 1 or not 0 < args.spacing < math.inf:
+        raise UserError('--num-frames is at least 1, and --spacing a time above 0', None, 'give such a number')
     with Progress(TextColumn('pictures'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True,
                   console=Console(stderr=True)) as bar:
         task = bar.add_task('pictures', visible=not args.no_decode)

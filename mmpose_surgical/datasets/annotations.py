@@ -7,6 +7,7 @@ command-line tools cannot disagree about it.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mmpose_surgical.datasets.problems import Problem
-from mmpose_surgical.datasets.records import Annotations, Clip, Frame, Point, Tool, Video
+from mmpose_surgical.datasets.records import Annotations, Clip, Frame, Point, Tool, Video, run_lengths
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.landmarks import LANDMARKS, landmark_of
 from mmpose_surgical.pictures import MAX_SIDE
@@ -94,6 +95,7 @@ class _Reader:
         self.path = path
         self.data = data
         self.problems: list[Problem] = []
+        self._ids: dict[str, set[int]] = {}
 
     def read(self, sha256: str) -> tuple[Annotations, list[Problem]]:
         categories = self._records('categories', _category)
@@ -105,7 +107,7 @@ class _Reader:
                               f'both are named "{video.name}", and splits go by name')
         clips = self._records('clips', lambda record: _clip(record, videos))
         frames = self._records('images', lambda record: _frame(record, videos, clips))
-        tools = self._records('annotations', lambda record: _tool(record, frames, categories))
+        tools = self._records('annotations', lambda record: self._tool(record, frames, categories))
         for image_id, tool in tools.values():
             frames[image_id].tools.append(tool)
         for record in self.data['images']:
@@ -118,6 +120,22 @@ class _Reader:
             keypoints[tool] = tuple(dict.fromkeys((*keypoints.get(tool, ()), *names)))
         return Annotations(self.path, self.data.get('info') or {}, videos, clips, list(frames.values()), keypoints,
                            sha256), self.problems
+
+    def _tool(self, record: dict, frames: dict[int, Frame],
+              categories: dict[int, tuple[str, list[str]]]) -> tuple[int, Tool]:
+        """A tool and the id of its picture."""
+        for key, built, records in (('image_id', frames, 'images'), ('category_id', categories, 'categories')):
+            if record[key] not in built:
+                listed = record[key] in self._listed(records)
+                raise (_Consequence if listed else ValueError)(f'{key} {record[key]} is unknown')
+        return record['image_id'], _tool(record, frames[record['image_id']], *categories[record['category_id']])
+
+    def _listed(self, key: str) -> set[int]:
+        """Ids that a list gives, also those of records that are no good."""
+        if key not in self._ids:
+            self._ids[key] = {record['id'] for record in self.data[key]
+                              if isinstance(record, dict) and isinstance(record.get('id'), int)}
+        return self._ids[key]
 
     def _problem(self, record: str, what: str) -> None:
         self.problems.append(Problem('record', str(self.path), record, what))
@@ -136,6 +154,8 @@ class _Reader:
                 if record['id'] in built:
                     raise ValueError('this id occurs twice')
                 built[record['id']] = build(record)
+            except _Consequence:
+                continue
             except KeyError as error:
                 self._problem(where, f'{error} is missing')
             except (TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -161,17 +181,18 @@ def _video(record: dict) -> Video:
         raise ValueError(f'fps {fps} is not a positive number')
     pattern, video_file = record.get('frame_pattern'), record.get('video_file')
     if pattern:
-        try:
-            first, second = (pattern.format(frame_id=number) for number in (0, 1))
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise ValueError(f'frame_pattern "{pattern}" does not take frame_id: {error}') from None
-        if first == second:
-            raise ValueError(f'frame_pattern "{pattern}" does not take frame_id')
-        _inside(first, 'frame_pattern')
+        check_pattern(pattern)
     if video_file:
-        _inside(video_file, 'video_file')
+        check_inside(video_file, 'video_file')
     return Video(record['id'], str(record['name']), _text(record, 'source', None), None if fps is None else float(fps),
                  _flag(record, 'dense', bool(pattern or video_file)), pattern or None, video_file or None)
+
+
+def check_pattern(pattern: Any) -> None:
+    """A path in the data set with one ``{frame_id:06d}`` or the like; anything else is a ValueError."""
+    if not isinstance(pattern, str) or not re.fullmatch(r'[^{}]*\{frame_id(:0?\d{0,2}d)?\}[^{}]*', pattern):
+        raise ValueError(f'frame_pattern "{pattern}" does not take frame_id as {{frame_id:06d}} does')
+    check_inside(pattern.format(frame_id=0), 'frame_pattern')
 
 
 def _clip(record: dict, videos: dict[int, Video]) -> Clip:
@@ -181,7 +202,7 @@ def _clip(record: dict, videos: dict[int, Video]) -> Clip:
     if start > end:
         raise ValueError('start_frame is after end_frame')
     if record.get('video_file'):
-        _inside(record['video_file'], 'video_file')
+        check_inside(record['video_file'], 'video_file')
     return Clip(record['id'], record['video_id'], start, end, _text(record, 'action', None),
                 record.get('video_file') or None)
 
@@ -193,7 +214,7 @@ def _frame(record: dict, videos: dict[int, Video], clips: dict[int, Clip]) -> Fr
     if max(width, height) > MAX_SIDE:
         raise ValueError(f'size {width}x{height} is beyond that of a picture')
     if record.get('file_name') is not None:
-        _inside(record['file_name'], 'file_name')
+        check_inside(record['file_name'], 'file_name')
     if 'video_id' in record:
         if record['video_id'] not in videos:
             raise ValueError(f'video_id {record["video_id"]} is unknown')
@@ -231,23 +252,19 @@ def _clip_of(record: dict, video: Video, frame_id: int, clips: dict[int, Clip]) 
     return clip
 
 
-def _tool(record: dict, frames: dict[int, Frame], categories: dict[int, tuple[str, list[str]]]) -> tuple[int, Tool]:
-    """A tool and the id of its picture."""
-    if record['image_id'] not in frames:
-        raise ValueError(f'image_id {record["image_id"]} is unknown')
-    if record['category_id'] not in categories:
-        raise ValueError(f'category_id {record["category_id"]} is unknown')
-    tool_name, names = categories[record['category_id']]
+def _tool(record: dict, frame: Frame, tool: str, names: list[str]) -> Tool:
     attributes = record.get('attributes') or {}
     if not isinstance(attributes, dict):
         raise ValueError('"attributes" is not an object')
     if attributes.get('active', True) not in (True, False):
         raise ValueError(f'attributes.active is {attributes["active"]!r}, not true or false')
-    frame = frames[record['image_id']]
-    return record['image_id'], Tool(
-        record['id'], tool_name, _text(attributes, 'action', None), bool(attributes.get('active', True)),
-        _points(record.get('keypoints', []), names),
-        check_segmentation(record.get('segmentation'), [frame.height, frame.width]), attributes)
+    return Tool(record['id'], tool, _text(attributes, 'action', None), bool(attributes.get('active', True)),
+                _points(record.get('keypoints', []), names),
+                check_segmentation(record.get('segmentation'), [frame.height, frame.width]), attributes)
+
+
+class _Consequence(Exception):
+    """A record that is bad only because another one is, which is told."""
 
 
 _REQUIRED: Any = object()
@@ -279,8 +296,8 @@ def _whole(value: Any, what: str) -> int:
     return int(value)
 
 
-def _inside(path: str, what: str) -> None:
-    """Refuse a path that leaves the data set's folder: what lies there cannot be moved or shared with it."""
+def check_inside(path: Any, what: str) -> None:
+    """Refuse a path that leaves the data set's folder, with a ValueError: it could not be moved or shared."""
     if not isinstance(path, str):
         raise ValueError(f'{what} is {path!r}, not a path')
     if '\0' in path or PurePosixPath(path).is_absolute() or PureWindowsPath(path).drive or '..' in PurePosixPath(
@@ -302,8 +319,17 @@ def _points(flat: list, names: list[str]) -> list[Point]:
     return points
 
 
+def check_mask(value: Any, size: list[int]) -> dict | list | None:
+    """As :func:`check_segmentation`, and compressed run lengths too, which takes its time."""
+    value = check_segmentation(value, size)
+    compressed = isinstance(value, dict) and isinstance(value['counts'], str)
+    if compressed and (runs := run_lengths(value['counts'])) != size[0] * size[1]:
+        raise ValueError(f'the run lengths of "segmentation" add up to {runs} pixels, not {size[0] * size[1]}')
+    return value
+
+
 def check_segmentation(value: Any, size: list[int]) -> dict | list | None:
-    """COCO's three forms of a mask, as far as they can be checked without decoding; ``None`` for an empty one."""
+    """COCO's three forms of a mask, as far as they can be checked at once; ``None`` for an empty one."""
     if not value:
         return None
     if isinstance(value, list):

@@ -28,11 +28,16 @@ KINDS = dict(
     window=Kind('window reaches for a frame that is missing', 'restore the frame, shorten the clip, or set "dense": '
                 'false for the video'),
     outside=Kind('point outside its picture', 'set its v to 0 (out of view), or correct it'),
+    mask=Kind('damaged mask', 'write its "segmentation" again, or leave it out'),
+    tool=Kind('tool of two minds', 'give attributes.tool the name of the category, or another category'),
     action=Kind('unknown action', 'correct the word, or allow it: --actions NAME ...'),
     no_action=Kind('acting tool without an action', 'give attributes.action; else it counts in "overall" alone', True),
     blank=Kind('annotated picture is blank, perhaps for privacy', 'take its record out, or set "annotated": false'),
+    blank_idle=Kind('picture without points is blank, perhaps for privacy', 'set "annotated": false, or it teaches and '
+                    'tests that nothing acts in blank pictures', True),
     blank_neighbour=Kind('frame of a window is blank, perhaps for privacy', 'end the clip before it', True),
-    duplicate=Kind('nearly the same picture in two splits', 'put both videos into the same split'),
+    duplicate=Kind('nearly the same picture in two splits or folds', 'put both videos into the same one, or give them '
+                   'one name'),
     empty_video=Kind('video without a picture', 'take the video out, or annotate it', True),
     empty_clip=Kind('clip without a picture', 'take the clip out, or annotate it', True),
     no_split=Kind('video in no split', 'write splits.json again: tools/data.py split', True))

@@ -43,7 +43,7 @@ class Tool:
                 rle = coco_mask.merge(coco_mask.frPyObjects(rle, height, width))
             elif isinstance(rle.get('counts'), list):
                 rle = coco_mask.frPyObjects(rle, height, width)
-            if (runs := _run_lengths(rle['counts'])) != height * width:
+            if (runs := run_lengths(rle['counts'])) != height * width:
                 raise ValueError(f'its runs add up to {runs} pixels of {height * width}')
             return coco_mask.decode(rle).astype(bool)
         except (TypeError, ValueError) as error:
@@ -171,7 +171,7 @@ class Annotations:
         return [f for f in self.frames if f.annotated and (names is None or f.video.name in names)]
 
 
-def _run_lengths(counts: str | bytes) -> int:
+def run_lengths(counts: str | bytes) -> int:
     """Pixels that compressed run lengths cover. pycocotools reads beyond the end of those that are cut off."""
     runs: list[int] = []
     value = shift = 0

@@ -1,5 +1,8 @@
 """Splits by surgical video (paper, section 3.1): a leak between them cannot be written down."""
+from __future__ import annotations
+
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,12 @@ class Splits:
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     folds: tuple[tuple[str, ...], ...] = field(default=())
+
+    def of(self, names: Collection[str]) -> Splits:
+        """The same with these videos alone."""
+        parts = self.train, self.val, self.test, *self.folds
+        keep = [tuple(name for name in part if name in names) for part in parts]
+        return Splits(*keep[:3], folds=tuple(fold for fold in keep[3:] if fold))
 
     def videos(self, name: str) -> tuple[str, ...]:
         """Video names of ``train``, ``val``, ``test``, ``foldK`` (held out) or ``not-foldK`` (the rest of train).

@@ -36,6 +36,9 @@ def make_splits(annotations: Annotations, *, val: float, test: float, folds: int
     by_video: dict[str, list[Frame]] = {}
     for frame in annotations.annotated_frames():
         by_video.setdefault(frame.video.name, []).append(frame)
+    if not annotations.videos:
+        raise UserError('the file knows no videos, and frames of one would come into several splits', annotations.path,
+                        'import it, which tells them apart: tools/data.py import coco')
     names = sorted(by_video)
     unknown = sorted(set(test_videos) - set(names))
     if unknown:
@@ -45,8 +48,9 @@ def make_splits(annotations: Annotations, *, val: float, test: float, folds: int
     n_val = number_of(val, len(names), '--val')
     n_train = len(names) - n_val - n_test
     if n_train < max(folds, 1) or folds == 1:
+        into = f', in {folds} folds' if folds else ''
         raise UserError(f'{len(names)} videos, {n_val} for validation and {n_test} for testing, leave {n_train} to '
-                        f'train on, in {folds} folds', annotations.path, 'take fewer for them, or fewer folds')
+                        f'train on{into}', annotations.path, 'take fewer for them, or fewer folds')
     strata = _strata([by_video[name] for name in names])
     rng = np.random.default_rng(seed)
     fixed = np.isin(names, list(test_videos))

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmpose_surgical.datasets.annotations import read_annotations
+from mmpose_surgical.datasets.annotations import check_mask, read_annotations
 from mmpose_surgical.datasets.frame_file import FrameFile
 from mmpose_surgical.datasets.problems import Problem
 from mmpose_surgical.datasets.records import Annotations, Frame
@@ -73,7 +73,7 @@ def validate(root: str | Path, *, decode: bool = True, num_frames: int = 5, spac
 
 
 def _of_error(kind: str, error: UserError, root: Path) -> Problem:
-    return Problem(kind, str(error.where or root), '', error.what)
+    return Problem(kind, str(error.where or root), '', '; '.join(filter(None, (error.what, error.fix))))
 
 
 # -- records ---------------------------------------------------------------------------------------------------
@@ -86,6 +86,13 @@ def _records(annotations: Annotations, splits: Splits | None, actions: Sequence[
                 if not (-0.5 <= point.x <= frame.width - 0.5 and -0.5 <= point.y <= frame.height - 0.5):
                     yield Problem('outside', path, record, f'{point.name} at ({point.x:g}, {point.y:g}), the picture '
                                   f'is {frame.width}x{frame.height}')
+            try:
+                check_mask(tool.segmentation, [frame.height, frame.width])
+            except ValueError as error:
+                yield Problem('mask', path, record, str(error))
+            named = tool.attributes.get('tool', tool.tool)
+            if named != tool.tool:
+                yield Problem('tool', path, record, f'attributes.tool is "{named}", its category "{tool.tool}"')
             if tool.active and tool.action is None:
                 yield Problem('no_action', path, record, tool.tool)
             elif tool.active and tool.action not in actions:
@@ -120,12 +127,12 @@ def _files(annotations: Annotations, num_frames: int, spacing: float) -> tuple[W
         record = f'image {frame.image_id} (video "{frame.video.name}", frame {frame.frame_id})'
         try:
             own = frame.file(root)
+            if own.path not in there:
+                problems.append(Problem('missing', path, record, str(own.path)))
+                continue
             files, _ = window_files(frame, root, num_frames, spacing)
         except UserError as error:
             problems.append(Problem('window', path, record, error.what))
-            continue
-        if own.path not in there:
-            problems.append(Problem('missing', path, record, str(own.path)))
             continue
         wanted[own] = frame, True
         for file in dict.fromkeys(files):
@@ -165,8 +172,9 @@ def _pictures(annotations: Annotations, splits: Splits | None, wanted: Wanted,
             if isinstance(result, Problem):
                 problems.append(Problem(result.kind, result.file, record, result.what))
             elif result.blank:
-                annotated = own and any(tool.points for tool in frame.tools)
-                problems.append(Problem('blank' if annotated else 'blank_neighbour', str(file), record, 'nothing seen'))
+                kind = 'blank' if own and any(tool.points for tool in frame.tools) else 'blank_idle' if own else \
+                    'blank_neighbour'
+                problems.append(Problem(kind, str(file), record, 'nothing is seen in it'))
             elif own:
                 hashes[frame.image_id] = result.bits
         done += len(jobs)
@@ -249,10 +257,11 @@ def difference_hash(grey: np.ndarray) -> np.ndarray:
 
 
 def _near_duplicates(annotations: Annotations, splits: Splits, hashes: dict[int, np.ndarray]) -> Iterator[Problem]:
-    """One problem for each two videos of different splits that share a picture."""
+    """One problem for each two videos of different splits, or folds, that share a picture."""
+    folds = [f'fold{k}' for k in range(len(splits.folds))]
     members = {split: [frame for frame in annotations.annotated_frames(splits.videos(split))
-                       if frame.image_id in hashes] for split in SPLIT_NAMES}
-    for a, b in combinations(SPLIT_NAMES, 2):
+                       if frame.image_id in hashes] for split in (*SPLIT_NAMES, *folds)}
+    for a, b in (*combinations(SPLIT_NAMES, 2), *combinations(folds, 2)):
         if not (members[a] and members[b]):
             continue
         pairs: dict[tuple[str, str], list[tuple[int, Frame, Frame]]] = defaultdict(list)

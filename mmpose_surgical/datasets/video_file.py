@@ -45,6 +45,13 @@ class VideoIndex:
             return None
         return float((len(self.pts) - 1) / ((self.pts[-1] - self.pts[0]) * self.seconds_per_tick))
 
+    @property
+    def uneven(self) -> bool:
+        """Whether a hundredth of the frames or more last half as long again as, or half as long as, the usual one."""
+        steps = np.diff(self.pts)
+        usual = np.median(steps) if len(steps) else 0
+        return bool(((steps > 1.5 * usual) | (steps < 0.5 * usual)).sum() > len(steps) / 100)
+
 
 class VideoFile:
     """An open video. Frames are decoded forwards where that is the shortest way, else from the last key picture.

@@ -79,6 +79,13 @@ def test_videos_that_share_files_leak():
         make_splits(data, val=1, test=1)
 
 
+def test_a_file_without_videos_cannot_be_split():
+    data = data_set({f'v{k}': ('s', ['grasp']) for k in range(4)})
+    data.videos.clear()
+    with pytest.raises(UserError, match='knows no videos.*import coco'):
+        make_splits(data, val=1, test=1)
+
+
 def test_uncertainty_by_hand():
     assert threshold_uncertainty(79) == pytest.approx(100 * 1.96 * np.sqrt(0.21 / 79))
     assert threshold_uncertainty(100, 0.5) == pytest.approx(9.8)
@@ -95,6 +102,8 @@ def test_the_verb_writes_what_training_reads(toy_data, tmp_path, capsys):
     assert 'look: 2 clips for validation are few: an F1 of 70 % is known to within 64 points' in said
     splits = load_splits(root, load_annotations(root))
     assert splits.test == ('b',) and len(splits.train) == 2 and len(splits.folds) == 2
+    with pytest.raises(UserError, match='in 5 folds'):  # what is asked for is not made less
+        data_tool('split', root, '--force', '--val', 1, '--test', 1, '--folds', 5)
     (tmp_path / 'names.txt').write_text('a\n\nd\n')
     data_tool('split', root, '--force', '--val', 1, '--test-videos', f'@{tmp_path / "names.txt"}')
     assert json.loads((root / 'splits.json').read_text())['test'] == ['a', 'd']

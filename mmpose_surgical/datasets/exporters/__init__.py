@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmpose_surgical.datasets.account import Account
 from mmpose_surgical.datasets.records import Annotations
+from mmpose_surgical.datasets.splits import Splits
 
 FORMATS = dict(
     coco='a folder like this one: COCO keypoints with pictures, also of frames that lay in videos',
@@ -14,6 +15,6 @@ FORMATS = dict(
 """What can be written: the writer of NAME is ``write_NAME`` in the module of that name."""
 
 
-def writer_of(name: str) -> Callable[[Annotations, Path, Account], None]:
-    """Writer of a format of :data:`FORMATS`: records, empty folder and account."""
+def writer_of(name: str) -> Callable[[Annotations, Splits, Path, Account], None]:
+    """Writer of a format of :data:`FORMATS`: records, their splits, empty folder and account."""
     return getattr(import_module(f'{__name__}.{name}'), f'write_{name}')

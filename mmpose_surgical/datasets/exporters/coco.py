@@ -6,13 +6,16 @@ from pathlib import Path
 from mmpose_surgical.datasets.account import Account
 from mmpose_surgical.datasets.exporters.pictures import ending_of, put_picture
 from mmpose_surgical.datasets.records import Annotations
+from mmpose_surgical.datasets.splits import Splits
+from mmpose_surgical.datasets.splitting import write_splits
 from mmpose_surgical.datasets.windows import pattern_files
 from mmpose_surgical.datasets.writing import write_annotations
-from mmpose_surgical.files import FolderNames
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.files import FolderNames, write_atomically
 
 
-def write_coco(annotations: Annotations, out: Path, account: Account) -> None:
-    """Write ``annotations.json``, the listed pictures, and the neighbours and videos that windows reach for.
+def write_coco(annotations: Annotations, splits: Splits, out: Path, account: Account) -> None:
+    """Write ``annotations.json``, ``splits.json``, listed pictures, and what windows reach for: neighbours and videos.
 
     Raises:
         UserError: A picture cannot be read.
@@ -35,7 +38,10 @@ def write_coco(annotations: Annotations, out: Path, account: Account) -> None:
     videos = {holder.video_file for holder in (*annotations.videos.values(), *clips.values()) if holder.video_file}
     for what, names in (('neighbouring pictures', neighbours - copied), ('video files', videos)):
         for name in sorted(names):
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, out / name)
+            if not (root / name).is_file():
+                raise UserError('a video or picture is missing', root / name, 'restore it: tools/data.py validate')
+            write_atomically(out / name, lambda temporary, source=root / name: shutil.copyfile(source, temporary))
             account.taken[what] += 1
+    if splits.train or splits.val:
+        write_splits(out, splits)
     write_annotations(out / 'annotations.json', replace(annotations, frames=frames))

@@ -8,6 +8,7 @@ from typing import Any
 from mmpose_surgical.datasets.account import Account
 from mmpose_surgical.datasets.exporters.pictures import ending_of, put_picture
 from mmpose_surgical.datasets.records import Annotations, Frame
+from mmpose_surgical.datasets.splits import Splits
 from mmpose_surgical.files import FolderNames, write_text
 
 COLUMNS = ('image_id', 'video', 'source', 'frame_id', 'file_name', 'width', 'height', 'annotated', 'tool_id', 'tool',
@@ -15,7 +16,7 @@ COLUMNS = ('image_id', 'video', 'source', 'frame_id', 'file_name', 'width', 'hei
 """A picture without tools, and a tool without points, has a line in which the rest is empty."""
 
 
-def write_csv(annotations: Annotations, out: Path, account: Account) -> None:
+def write_csv(annotations: Annotations, splits: Splits, out: Path, account: Account) -> None:
     """Write ``points.csv`` and the listed pictures. Masks, clips and neighbours have no place in it.
 
     Raises:
@@ -34,6 +35,10 @@ def write_csv(annotations: Annotations, out: Path, account: Account) -> None:
         for tool in frame.tools:
             if tool.segmentation:
                 account.skip('mask', 'the table has no place for it', f'annotation {tool.id}')
+    for clip in annotations.clips.values():
+        account.skip('clip', 'the table has no place for it', f'clip {clip.id}')
+    if any(video.dense for video in annotations.videos.values()):
+        account.remark('neighbouring frames stay behind: in this form pictures stand alone')
     write_text(out / 'points.csv', text.getvalue())
 
 

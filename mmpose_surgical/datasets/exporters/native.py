@@ -1,5 +1,6 @@
 """The per-clip layout of groups in this field, see :mod:`mmpose_surgical.datasets.importers.native`."""
 import json
+import re
 import shutil
 from collections import defaultdict
 from fractions import Fraction
@@ -9,6 +10,7 @@ import av
 
 from mmpose_surgical.datasets.account import Account
 from mmpose_surgical.datasets.records import Annotations, Clip, Frame
+from mmpose_surgical.datasets.splits import Splits
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.files import FolderNames, write_atomically, write_text
 
@@ -16,7 +18,7 @@ CRF = 10
 """Quality of the encoded clips: hardly to be told from the pictures."""
 
 
-def write_native(annotations: Annotations, out: Path, account: Account) -> None:
+def write_native(annotations: Annotations, splits: Splits, out: Path, account: Account) -> None:
     """Write a folder for each case, with its clips as H.264 and their points.
 
     The layout has no place for tools that do not act, for masks and tool types, nor for pictures outside clips.
@@ -24,7 +26,7 @@ def write_native(annotations: Annotations, out: Path, account: Account) -> None:
     Raises:
         UserError: A picture of a clip cannot be read.
     """
-    folder = FolderNames()
+    folder, stems = FolderNames(), set()
     by_clip: dict[int, list[Frame]] = defaultdict(list)
     for frame in annotations.frames:
         if frame.clip is None or not frame.video.dense:
@@ -39,7 +41,12 @@ def write_native(annotations: Annotations, out: Path, account: Account) -> None:
         if len(actions) > 1 or clip.action is None:
             account.skip('clip', 'it has several actions, or none', f'clip {clip_id}')
             continue
-        stem = f'{clip.action}_{clip.start_frame}_{clip.end_frame}'
+        action = re.sub(r'[^\w-]+', '-', clip.action)  # it becomes the name of a file
+        stem = f'{action}_{clip.start_frame}_{clip.end_frame}'
+        if (case, stem) in stems:
+            account.skip('clip', 'another one has its action and frames', f'clip {clip_id}')
+            continue
+        stems.add((case, stem))
         _write_clip(clip, frames[0], annotations.root, case / f'clips/{stem}.mp4')
         write_text(case / f'annotation/{stem}.json', json.dumps(_record(frames, account), indent=1, allow_nan=False))
         account.taken['clips'] += 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmpose_surgical.datasets.account import Account
 from mmpose_surgical.datasets.exporters.pictures import ending_of, put_picture
 from mmpose_surgical.datasets.records import Annotations, Frame, Tool
-from mmpose_surgical.datasets.splits import SPLIT_NAMES, load_splits
+from mmpose_surgical.datasets.splits import SPLIT_NAMES, Splits
 from mmpose_surgical.datasets.writing import box_of
 from mmpose_surgical.files import FolderNames, write_text
 from mmpose_surgical.landmarks import SLOTS
@@ -17,7 +17,7 @@ from mmpose_surgical.landmarks import SLOTS
 _DIGITS = 9
 
 
-def write_yolo(annotations: Annotations, out: Path, account: Account) -> None:
+def write_yolo(annotations: Annotations, splits: Splits, out: Path, account: Account) -> None:
     """Write ``images/<split>/``, ``labels/<split>/`` and ``data.yaml``; a picture's name is video and frame number.
 
     Classes are tool types, and only acting tools are objects: an action has no place.
@@ -25,7 +25,7 @@ def write_yolo(annotations: Annotations, out: Path, account: Account) -> None:
     Raises:
         UserError: A picture cannot be read.
     """
-    splits, folder = load_splits(annotations.root, annotations), FolderNames()
+    folder = FolderNames()
     split_of = {name: split for split in SPLIT_NAMES for name in splits.videos(split)}
     classes = {tool: number for number, tool in enumerate(annotations.categories)}
     for frame in annotations.frames:
@@ -44,6 +44,9 @@ def write_yolo(annotations: Annotations, out: Path, account: Account) -> None:
                 account.skip('tool', 'it has no point', f'annotation {tool.id}')
             else:
                 lines.append(_line(tool, frame, classes[tool.tool]))
+                for what, value in (('action', tool.action), ('mask', tool.segmentation)):
+                    if value:
+                        account.skip(what, 'the layout has no place for it', f'annotation {tool.id}')
                 account.taken['tools'] += 1
         write_text(out / f'labels/{split}/{name}.txt', ''.join(f'{line}\n' for line in lines))
         account.taken['pictures'] += 1

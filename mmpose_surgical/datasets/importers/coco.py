@@ -8,11 +8,13 @@ picture without tools.
 import json
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mmpose_surgical.datasets.annotations import check_inside, check_mask, check_pattern
 from mmpose_surgical.datasets.importers.draft import (
     ACTION_OF_TOOL,
     SKIP,
@@ -28,6 +30,7 @@ from mmpose_surgical.datasets.importers.draft import (
     whole,
 )
 from mmpose_surgical.datasets.records import Clip, Frame, Point, Video
+from mmpose_surgical.datasets.video_file import index_of
 from mmpose_surgical.datasets.windows import pattern_files
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import SLOTS
@@ -39,6 +42,7 @@ _GENERIC = {'', '.', 'images', 'image', 'img', 'imgs', 'data', 'default', 'frame
             'train2017', 'val2017', 'raw', 'pictures', 'upload', 'media'}
 # Label Studio's folder of an upload, which is none of the user's.
 _UPLOAD = re.compile(r'.*media/upload/\d+/')
+_ABSOLUTE = re.compile(r'[A-Za-z]:|[/\\\\]')
 _DAMAGE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError)
 
 
@@ -74,24 +78,32 @@ def find_file(src: Path) -> Path:
 
 
 class PictureFinder:
-    """Picture files by the names that annotations give them, wherever an export put them."""
+    """Picture files by the names that annotations give them, wherever an export put them.
 
-    def __init__(self, *roots: Path) -> None:
+    Args:
+        names: All names. The end of one finds a file only where it is the end of no other: of ``a/0001.jpg`` and
+            ``b/0001.jpg`` neither is just any file called ``0001.jpg``.
+        roots: Folders to look in.
+    """
+
+    def __init__(self, names: Iterable[Any], *roots: Path) -> None:
         self.roots = roots
+        self._ends = Counter(parts[-length:] for parts in {_parts(str(name)) for name in names}
+                             for length in range(1, len(parts) + 1))
 
     def find(self, name: str) -> Path | None:
         """The file; ``None`` if none or several fit."""
-        plain = name.replace('\\', '/')
+        parts = _parts(name)
+        if not parts:
+            return None
         for root in self.roots:
             for folder in (root, root / 'images', root / 'data'):
-                if '..' not in PurePosixPath(plain).parts and os.path.isfile(folder / plain):
-                    return folder / plain
-        parts = [part for part in PurePosixPath(plain).parts if part not in ('..', '.', '/')]
-        fitting = self._by_name.get(parts[-1], []) if parts else []
+                if os.path.isfile(folder.joinpath(*parts)):
+                    return folder.joinpath(*parts)
         for length in range(len(parts), 0, -1):
-            best = [path for path in fitting if path.parts[-length:] == tuple(parts[-length:])]
-            if best:
-                return best[0] if len(best) == 1 else None
+            fitting = [path for path in self._by_name.get(parts[-1], []) if path.parts[-length:] == parts[-length:]]
+            if fitting:
+                return fitting[0] if len(fitting) == 1 == self._ends[parts[-length:]] else None
         return None
 
     @cached_property
@@ -101,6 +113,12 @@ class PictureFinder:
                             if path.suffix.lower() in PICTURE_ENDINGS}):
             found[path.name].append(path)
         return found
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Folders and name of a path of any system, from its root, drive or upload on."""
+    path = PurePosixPath(_UPLOAD.sub('', name.replace('\\', '/')))
+    return tuple(part for part in path.parts if part not in ('/', '..', '.') and not re.fullmatch('[A-Za-z]:', part))
 
 
 class Places:
@@ -121,7 +139,8 @@ class Places:
         Raises:
             ValueError: ``--video-from`` does not fit.
         """
-        path = PurePosixPath(_UPLOAD.sub('', name.replace('\\', '/')))
+        parts = _parts(name)
+        path = PurePosixPath(*parts)
         last = re.search(r'(\d+)(?!.*\d)', path.stem)
         frame_id = int(last[1]) if last and len(last[1]) < 16 else len(self._taken)
         rule = self.draft.options.video_from
@@ -131,7 +150,9 @@ class Places:
                 raise ValueError(f'--video-from does not fit "{name}"')
             case = match[1] if match.re.groups else match[0]
         else:
-            folders = [part for part in path.parent.parts if part.lower() not in _GENERIC and part not in ('/', '..')]
+            folders = [part for part in parts[:-1] if part.lower() not in _GENERIC]
+            if _ABSOLUTE.match(name):
+                folders = folders[-1:]  # the others are those of somebody's disk
             before = path.stem[:last.start()].strip('_-. ') if last else path.stem
             case = '_'.join(folders) or ('' if before.lower() in _GENERIC else before) or self.fallback
             self.draft.remark('videos are told apart by the folders, else the names, of their pictures: look at the '
@@ -149,11 +170,14 @@ class _Coco:
         self.options = options
         self.names = LandmarkNames({}, options.landmarks)
         folder = file.parent
-        self.finder = PictureFinder(folder, *([folder.parent] if folder.name == 'annotations' else []))
+        listed = [record.get('file_name') for record in data['images'] if isinstance(record, dict)]
+        self.finder = PictureFinder(listed, folder, *([folder.parent] if folder.name == 'annotations' else []))
         self.videos: dict[Any, tuple[Video, dict]] = {}
         self.clips: dict[Any, Clip] = {}
         self.frames: dict[Any, Frame] = {}
         self.spoilt: dict[Any, str] = {}
+        self.lost: set[str] = set()
+        """Places of video files that are missing, or none."""
         self.places = Places(self.draft, file.resolve().parent.name)
 
     def read(self) -> Draft:
@@ -218,8 +242,10 @@ class _Coco:
             raise ValueError(f'fps {fps}')
         self.videos[record['id']] = (video, record)
         if pattern := record.get('frame_pattern'):
+            check_pattern(pattern)
             self._dense_pictures(video, pattern, where)
         elif file := record.get('video_file'):
+            check_inside(file, 'video_file')
             video.video_file = f'videos/{self.draft.folder(name)}{Path(file).suffix}'
             self._copy_video(file, video.video_file, where)
 
@@ -236,10 +262,16 @@ class _Coco:
 
     def _copy_video(self, file: str, target: str, where: str) -> None:
         source = self.file.parent / file
-        if source.is_file():
-            self.draft.work.append(CopyVideo(source, target))
-        else:
-            self.draft.skip('video file', 'it is missing', f'{where}: {file}')
+        try:
+            index_of(source)
+        except UserError as error:
+            self.lost.add(target)
+            self.draft.skip('video file', error.what.split(':')[0], f'{where}: {file}')
+            return
+        if self.options.short_side is not None:
+            raise UserError('--short-side scales pictures, and these lie in videos', source,
+                            'leave it out, or extract the frames before')
+        self.draft.work.append(CopyVideo(source, target))
 
     def _clip(self, record: dict, where: str) -> None:
         video, _ = self.videos[record['video_id']]
@@ -253,7 +285,9 @@ class _Coco:
             return
         target = None
         if file := record.get('video_file'):
-            target = f'videos/{self.draft.folder(video.name)}/{Path(file).name}'
+            check_inside(file, 'video_file')
+            # By its place: files of several clips may have one name.
+            target = f'videos/{self.draft.folder(video.name)}/{start:06d}_{end:06d}{Path(file).suffix}'
             self._copy_video(file, target, where)
         self.clips[record['id']] = self.draft.clip(video, start, end, action, target)
 
@@ -290,6 +324,9 @@ class _Coco:
             self.draft.work.append(CopyPicture(source, file_name))
         elif video.frame_pattern:
             file_name = video.frame_pattern.format(frame_id=frame_id)
+        elif self.lost & {video.video_file, clip_id in self.clips and self.clips[clip_id].video_file}:
+            self.draft.skip('picture', 'its video file is missing, or none', where)
+            return
         known = {'id', 'file_name', 'width', 'height', 'video_id', 'frame_id', 'clip_id', 'annotated'}
         self.frames[record['id']] = self.draft.frame(
             video, frame_id, size, file_name=file_name, clip=self.clips.get(clip_id), image_id=record['id'],
@@ -333,12 +370,14 @@ class _Coco:
         # In a file that knows videos, hence actions, what is not said is not meant.
         implied = ACTION_OF_TOOL.get(tool) if active and not self.videos else None
         action = attributes.get('action', implied)
-        action = None if action is None else action_of(str(action), self.options, self.draft)
+        if action is not None and active:
+            action = action_of(str(action), self.options, self.draft)
         if action == SKIP:
             self.draft.skip('tool', f'--action {attributes.get("action")}=skip', where)
             return
         self.draft.tool(frame, tool, points, action=action, where=where, active=active, tool_id=record.get('id'),
-                        segmentation=_segmentation(record.get('segmentation'), frame), attributes=attributes,
+                        segmentation=check_mask(record.get('segmentation'), [frame.height, frame.width]),
+                        attributes=attributes,
                         names=[slot for slot, landmark in slots if landmark != SKIP])
 
 
@@ -352,12 +391,6 @@ def slots_of(landmarks: list[str | None]) -> list[tuple[str, str]]:
         first = next((slot for slot in SLOTS if slot.startswith(known)), known)
         slots.append((f'{known}{counts[known]}' if first != known or counts[known] > 1 else known, known))
     return slots
-
-
-def _segmentation(value: Any, frame: Frame) -> Any:
-    """A mask that can be read; a damaged one is a ValueError."""
-    from mmpose_surgical.datasets.annotations import check_segmentation
-    return check_segmentation(value, [frame.height, frame.width])
 
 
 def _hashable(record: dict) -> bool:

@@ -37,7 +37,7 @@ def read_csv(src: Path, options: ImportOptions) -> Draft:
         raise UserError(f'the table cannot be read: {error}', file, 'name a CSV in UTF-8') from None
     if missing := [name for name in NEEDED if name not in (table[0] if table else {})]:
         raise UserError(f'the table has no {", ".join(missing)}', file, f'give it the columns {", ".join(COLUMNS)}')
-    draft, finder = Draft(options), PictureFinder(file.parent)
+    draft, finder = Draft(options), PictureFinder((row['file_name'] for row in table), file.parent)
     names = LandmarkNames({}, options.landmarks)
     names.refuse({row['keypoint'] for row in table if row.get('keypoint') and names(row['keypoint']) is None}, file)
     tools: dict[tuple, tuple[Frame, dict[str, str], list[Point], str]] = {}
@@ -59,9 +59,10 @@ def read_csv(src: Path, options: ImportOptions) -> Draft:
             draft.skip('tool', 'active is neither 0 nor 1', where)
             spoilt[frame.video.name, str(frame.frame_id)] = where
     for (video, frame_id), where in spoilt.items():
-        frame = draft.frames.get((video, int(frame_id))) if video and frame_id and frame_id.isdecimal() else None
-        if frame is not None:
-            draft.drop(frame, SPOILT, where)
+        try:
+            draft.drop(draft.frames[video, int(frame_id)], SPOILT, where)
+        except (KeyError, TypeError, ValueError):
+            continue  # its picture is not there either
     return draft
 
 

@@ -32,6 +32,7 @@ class ImportOptions:
         source: Where the videos come from, e.g. ``Cholec80``; ``None``: what the format says.
         video_from: Its first group, found in a picture's path, is the case's name; ``None``: folder or file name.
         frames: ``extract`` pictures from videos, or leave them in the ``video``.
+        short_side: Larger pictures are made this small, in pixels.
     """
     landmarks: Mapping[str, str] = field(default_factory=dict)
     actions: Mapping[str, str] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class ImportOptions:
     source: str | None = None
     video_from: re.Pattern | None = None
     frames: str = 'extract'
+    short_side: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,12 @@ class ExtractFrames:
 
 @dataclass(frozen=True)
 class Footage:
-    """What a video file holds: number of frames, frames a second, width and height."""
+    """What a video file holds: number of frames, frames a second, width and height, whether its rate changes."""
     file: Path
     count: int
     fps: float
     size: tuple[int, int]
+    uneven: bool = False
 
     @classmethod
     def of(cls, file: Path) -> Footage:
@@ -90,7 +93,7 @@ class Footage:
             video.close()
         if video.index.fps is None:
             raise UserError('the video is a single picture', file, 'name a video')
-        return cls(file, len(video), round(video.index.fps, 4), (width, height))
+        return cls(file, len(video), round(video.index.fps, 4), (width, height), video.index.uneven)
 
 
 class Draft(Account):
@@ -135,6 +138,9 @@ class Draft(Account):
         It is extracted where the video has a pattern, else copied.
         """
         count, target = count or footage.count, None
+        if footage.uneven:
+            self.remark(f'{video.name}: the frame rate of {footage.file.name} changes; windows go by its mean, '
+                        f'{footage.fps:g} a second')
         if video.frame_pattern is not None:
             self.work.append(ExtractFrames(footage.file, video.frame_pattern, first, count))
         else:

@@ -25,6 +25,7 @@ from mmpose_surgical.datasets.importers.draft import (
     whole,
 )
 from mmpose_surgical.errors import UserError
+from mmpose_surgical.files import FolderNames
 from mmpose_surgical.landmarks import TOOL_OF_ACTION
 
 LANDMARK_NAMES = dict(tool_tip='tip', tool_anchor='anchor', contact=SKIP)
@@ -45,16 +46,22 @@ def read_native(src: Path, options: ImportOptions) -> Draft:
     if not cases:
         raise UserError('there is no case in the native layout', src,
                         'name a folder with clips/ and annotation/, or one with such folders in it')
+    for folder in dict.fromkeys(path.parent for path in clips if path.parent not in cases):
+        draft.skip('case', 'it has no folder "annotation" beside "clips"', str(folder))
+    unique = FolderNames(str)
     for folder, annotation in cases.items():
-        _read_case(draft, names, src, folder, annotation)
+        parts = folder.relative_to(src).parts
+        case = unique(str(folder), '_'.join(parts) or src.resolve().name)
+        _read_case(draft, names, case, parts[0] if len(parts) > 1 else None, folder, annotation)
     return draft
 
 
-def _read_case(draft: Draft, names: LandmarkNames, src: Path, folder: Path, annotation: Path) -> None:
-    parts = folder.relative_to(src).parts
-    case = '_'.join(parts) or src.resolve().name
-    source = parts[0] if len(parts) > 1 else None
-    files = {path.stem: path for path in sorted((folder / 'clips').iterdir()) if path.suffix.lower() in VIDEO_ENDINGS}
+def _read_case(draft: Draft, names: LandmarkNames, case: str, source: str | None, folder: Path,
+               annotation: Path) -> None:
+    files: dict[str, Path] = {}
+    for path in sorted((folder / 'clips').iterdir()):
+        if path.suffix.lower() in VIDEO_ENDINGS and files.setdefault(path.stem, path) != path:
+            draft.skip('clip', 'another file has its name, but for the ending', f'{case}/{path.name}')
     records = {path.stem: path for path in sorted(annotation.glob('*.json'))}
     for stem in sorted(files.keys() | records.keys(), key=_order):
         where = f'{case}/{stem}'

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -37,14 +38,16 @@ def place(draft: Draft, out: Path, *, quality: int = 95, short_side: int | None 
     """
     jobs = list(_jobs(draft))
     sizes = {frame.file_name: (frame.width, frame.height) for frame in draft.frames.values()}
-    total = sum(len(numbers) for _, numbers in jobs)
-    done, failures = 0, []
+    place_job = _Placing(out, sizes, quality, short_side, sum(len(numbers) for _, numbers in jobs), progress)
+    failures: list[Failure] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for failed, count in pool.map(lambda job: _place(*job, out, sizes, quality, short_side), jobs):
-            done += count
-            failures += failed
-            if progress:
-                progress(done, total)
+        try:
+            for failed in pool.map(lambda job: place_job(*job), jobs):
+                failures += failed
+        except BaseException:
+            place_job.stopped.set()  # or a long video would be extracted to its end
+            pool.shutdown(cancel_futures=True)
+            raise
     by_file = {frame.file_name: frame for frame in draft.frames.values()}
     for target, why in failures:
         if target in by_file:
@@ -56,48 +59,70 @@ def place(draft: Draft, out: Path, *, quality: int = 95, short_side: int | None 
             draft.frames[key] = _scaled(frame, _size((frame.width, frame.height), short_side))
 
 
-def _jobs(draft: Draft) -> Iterator[tuple[CopyPicture | CopyVideo | ExtractFrames, list[int]]]:
+Item = CopyPicture | CopyVideo | ExtractFrames
+
+
+def _jobs(draft: Draft) -> Iterator[tuple[Item, list[int]]]:
     """What is to be placed, and which of its pictures: none twice, since clips may overlap and work is parallel."""
-    claimed: set[str] = set()
+    claimed: dict[str, Item] = {}
     for item in draft.work:
         targets = [item.target(k) for k in range(item.count)] if isinstance(item, ExtractFrames) else [item.target]
+        other = claimed.get(targets[0])
+        if other is not None and not isinstance(item, ExtractFrames) and other != item:
+            raise UserError(f'two files would have one place, {targets[0]}', f'{other.source} and {item.source}',
+                            'rename one of them')
         numbers = [k for k, target in enumerate(targets) if target not in claimed]
-        claimed.update(targets)
+        claimed.update((target, item) for target in targets)
         if numbers:
             yield item, numbers
 
 
-def _place(item: CopyPicture | CopyVideo | ExtractFrames, numbers: list[int], out: Path,
-           sizes: dict[str | None, tuple[int, int]], quality: int,
-           short_side: int | None) -> tuple[list[Failure], int]:
-    """Place pictures; returns those that failed, and how many were tried."""
-    if isinstance(item, ExtractFrames):
-        return _extract(item, numbers, out, quality, short_side), len(numbers)
-    target = out / item.target
-    if not target.exists():
-        if isinstance(item, CopyVideo):
-            write_atomically(target, lambda temporary: shutil.copyfile(item.source, temporary))
-        else:
-            try:
-                picture = read_picture(item.source)
-                check_size(picture, sizes.get(item.target), item.source)
-            except UserError as error:
-                return [(item.target, error.what)], 1
-            _write(picture, target, quality, short_side, item.source)
-    return [], 1
+class _Placing:
+    """Places items, from several threads; returns the pictures of each that failed."""
 
+    def __init__(self, out: Path, sizes: dict[str | None, tuple[int, int]], quality: int, short_side: int | None,
+                 total: int, progress: Callable[[int, int], None] | None) -> None:
+        self.out, self.sizes, self.quality, self.short_side = out, sizes, quality, short_side
+        self.total, self.progress = total, progress
+        self.done = 0
+        self.lock = threading.Lock()
+        self.stopped = threading.Event()
 
-def _extract(item: ExtractFrames, numbers: list[int], out: Path, quality: int,
-             short_side: int | None) -> list[Failure]:
-    waiting = {number for number in numbers if not (out / item.target(number)).exists()}
-    if waiting:
-        for number, picture in decode_in_order(item.source):
-            if number in waiting:
-                _write(picture, out / item.target(number), quality, short_side, None)
-                waiting.remove(number)
-            if not waiting:
-                break
-    return [(item.target(number), 'it cannot be decoded') for number in sorted(waiting)]
+    def __call__(self, item: Item, numbers: list[int]) -> list[Failure]:
+        if isinstance(item, ExtractFrames):
+            return self._extract(item, numbers)
+        target, failures = self.out / item.target, []
+        if not target.exists():
+            if isinstance(item, CopyVideo):
+                write_atomically(target, lambda temporary: shutil.copyfile(item.source, temporary))
+            else:
+                try:
+                    picture = read_picture(item.source)
+                    check_size(picture, self.sizes.get(item.target), item.source)
+                    _write(picture, target, self.quality, self.short_side, item.source)
+                except UserError as error:
+                    failures = [(item.target, error.what)]
+        self._tell(1)
+        return failures
+
+    def _extract(self, item: ExtractFrames, numbers: list[int]) -> list[Failure]:
+        waiting = {number for number in numbers if not (self.out / item.target(number)).exists()}
+        self._tell(len(numbers) - len(waiting))
+        if waiting:
+            for number, picture in decode_in_order(item.source):
+                if number in waiting:
+                    _write(picture, self.out / item.target(number), self.quality, self.short_side, None)
+                    waiting.remove(number)
+                    self._tell(1)
+                if not waiting or self.stopped.is_set():
+                    break
+        return [(item.target(number), 'it cannot be decoded') for number in sorted(waiting)]
+
+    def _tell(self, count: int) -> None:
+        with self.lock:
+            self.done += count
+            if self.progress:
+                self.progress(self.done, self.total)
 
 
 def decode_in_order(path: Path) -> Iterator[tuple[int, np.ndarray]]:

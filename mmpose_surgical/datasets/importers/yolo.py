@@ -1,4 +1,8 @@
-"""The layout of Ultralytics for pose: ``data.yaml``, ``images/<split>/``, ``labels/<split>/``."""
+"""The layout of Ultralytics for pose: ``data.yaml``, ``images/<split>/``, ``labels/<split>/``, or ``<split>/images/``.
+
+Pictures are found by their folders, whatever paths ``data.yaml`` gives. Their splits are not taken over: one that tears
+a video apart would leak.
+"""
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +35,16 @@ def read_yolo(src: Path, options: ImportOptions) -> Draft:
     slots = slots_of([names(name) for name in points])
     draft = Draft(options)
     places = Places(draft, src.resolve().name)
-    draft.info = {}
-    for path in sorted(path for path in (file.parent / 'images').rglob('*') if path.suffix.lower() in PICTURE_ENDINGS):
-        inner = path.relative_to(file.parent / 'images')
-        label = (file.parent / 'labels' / inner).with_suffix('.txt')
+    found = sorted(path for path in file.parent.rglob('*') if path.suffix.lower() in PICTURE_ENDINGS
+                   and 'images' in path.relative_to(file.parent).parts[:-1])
+    if not found:
+        raise UserError('there is no picture in a folder called "images"', file.parent,
+                        'name the folder with data.yaml, images/ and labels/ (or train/images/, train/labels/)')
+    for path in found:
+        inner = path.relative_to(file.parent)
+        folders = list(inner.parts)
+        folders[len(folders) - 1 - folders[::-1].index('images')] = 'labels'
+        label = file.parent.joinpath(*folders).with_suffix('.txt')
         if not label.is_file():
             draft.skip('picture', 'it has no label file', str(inner))
             continue
@@ -53,7 +63,7 @@ def read_yolo(src: Path, options: ImportOptions) -> Draft:
             where = f'{inner}, line {number}'
             try:
                 tool, own = _read_line(line, tools, slots, (width, height))
-            except (ValueError, OverflowError, IndexError) as error:
+            except (ValueError, OverflowError, KeyError) as error:
                 draft.skip('tool', f'damaged ({type(error).__name__})', where)
                 spoilt = where
                 continue
@@ -64,16 +74,18 @@ def read_yolo(src: Path, options: ImportOptions) -> Draft:
     return draft
 
 
-def _read_yaml(file: Path) -> tuple[list[str], list[str]]:
-    """Tool types, and the names of the keypoints."""
+def _read_yaml(file: Path) -> tuple[dict[int, str], list[str]]:
+    """Tool types by number, and the names of the keypoints."""
     import yaml
     try:
         data: Any = yaml.safe_load(file.read_text(encoding='utf-8'))
-        tools = list(data['names'].values() if isinstance(data['names'], dict) else data['names'])
+        names = data['names']
+        tools = {int(key): name for key, name in (names if isinstance(names, dict) else dict(enumerate(names))).items()}
         count, numbers = data['kpt_shape']
         points = data.get('kpt_names', list(SLOTS))
         points = list(next(iter(points.values())) if isinstance(points, dict) else points)
-        if numbers != 3 or len(points) != count or not all(isinstance(name, str) for name in (*tools, *points)):
+        words = all(isinstance(name, str) for name in (*tools.values(), *points))
+        if numbers != 3 or len(points) != count or not words:
             raise ValueError('kpt_shape is not [keypoints, 3], or kpt_names are not so many')
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError,
             RecursionError) as error:
@@ -82,7 +94,7 @@ def _read_yaml(file: Path) -> tuple[list[str], list[str]]:
     return tools, points
 
 
-def _read_line(line: str, tools: list[str], slots: list[tuple[str, str]],
+def _read_line(line: str, tools: dict[int, str], slots: list[tuple[str, str]],
                size: tuple[int, int]) -> tuple[str, list[Point]]:
     values = [float(word) for word in line.split()]
     if len(values) != 5 + 3 * len(slots) or values[0] % 1 or values[0] < 0:

@@ -148,7 +148,10 @@ def generate(out: Path, spec: SyntheticSpec, workers: int | None = None,
         raise UserError(message, out, 'remove the folder, or choose another')
     if state is Completeness.COMPLETE:
         return out
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'the folder cannot be written: {error.strerror}', out, 'choose another place') from None
     lock = claim(out.with_name(f'.{out.name}.lock'))
     if lock is None:
         raise UserError('another process is making this data set', out, 'wait until it ends')

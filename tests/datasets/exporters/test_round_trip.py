@@ -14,6 +14,7 @@ from video_files import number_of, write_video
 from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.datasets.importers.placing import encode_mask
 from mmpose_surgical.datasets.records import Annotations, Clip, Frame, Point, Tool, Video
+from mmpose_surgical.datasets.splits import load_splits
 from mmpose_surgical.datasets.writing import write_annotations
 
 SIZE = (40, 30)
@@ -113,6 +114,36 @@ def test_frames_in_videos_are_exported_too(name, tmp_path):
     assert frame.frame_id == 7 and number_of(frame.file(back.root).read((96, 64))) == 7
 
 
+def test_what_has_no_place_is_counted(toy_data, tmp_path, capsys):
+    for name, lost in dict(
+            coco=[], csv=['mask 16', 'clip 8', 'look: neighbouring frames stay behind'],
+            yolo=['mask 4', 'action 4', 'tool 12: it does not act'],
+            native=['mask 4', 'tool 4: it does not act', 'picture 4: it has no point of an acting tool']).items():
+        assert data_tool('export', toy_data, '--format', name, '--out', tmp_path / name) == 0
+        said = capsys.readouterr().out
+        assert said.count('skipped: ') + said.count('look: ') == len(lost)
+        assert all(line in said for line in lost), (name, said)
+    assert (tmp_path / 'coco/splits.json').read_text() == (toy_data / 'splits.json').read_text() or (
+        load_splits(tmp_path / 'coco', load_annotations(tmp_path / 'coco'))
+        == load_splits(toy_data, load_annotations(toy_data)))
+
+
+@pytest.mark.parametrize('name', HELD)
+def test_one_split_in_every_format(name, toy_data, tmp_path):
+    data_tool('export', toy_data, '--format', name, '--out', tmp_path / 'out', '--split', 'train')
+    assert {f.video.name for f in imported(name, tmp_path / 'out', tmp_path / 'back').frames} == {'a', 'b'}
+
+
+def test_an_action_is_no_path(tmp_path, toy_data):
+    root = tmp_path / 'data'
+    shutil.copytree(toy_data, root)
+    text = (root / 'annotations.json').read_text().replace('"grasp"', '"../../out/x"')
+    (root / 'annotations.json').write_text(text)
+    data_tool('export', root, '--format', 'native', '--out', tmp_path / 'exported/in')
+    assert {path.name for path in tmp_path.iterdir()} == {'data', 'exported'}
+    assert len(imported('native', tmp_path / 'exported/in', tmp_path / 'back').clips) == 4
+
+
 def test_only_one_split_and_never_over_something_else(toy_data, tmp_path):
     data_tool('export', toy_data, '--format', 'coco', '--out', tmp_path / 'out', '--split', 'val')
     assert {frame.video.name for frame in load_annotations(tmp_path / 'out').frames} == {'c'}
@@ -124,4 +155,4 @@ def test_only_one_split_and_never_over_something_else(toy_data, tmp_path):
         picture.write_bytes(b'')
     with pytest.raises(Exception, match='picture cannot be'):
         data_tool('export', tmp_path / 'data', '--format', 'csv', '--out', tmp_path / 'csv')
-    assert not (tmp_path / 'csv').exists()
+    assert {path.name for path in tmp_path.iterdir()} == {'data', 'out'}  # nothing is left behind

@@ -3,7 +3,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-from data_tools import content, imported
+from data_tools import content, data_tool, imported
+from video_files import number_of, write_video
 
 from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.errors import UserError
@@ -155,3 +156,62 @@ def test_which_file_is_asked_for(tmp_path):
         imported('coco', tmp_path, tmp_path / 'out')
     with pytest.raises(UserError, match='nothing to import'):
         imported('coco', tmp_path / 'gone', tmp_path / 'out')
+
+
+def test_a_missing_picture_is_no_other_one_of_its_name(tmp_path, capsys):
+    src = tmp_path / 'src'
+    picture(src / 'images/b/0001.jpg')
+    write(src, ['a/0001.jpg', 'b/0001.jpg'], [tool(k, [1, 2, 2, 0, 0, 0, 3, 4, 2], k) for k in (1, 2)])
+    assert [f.video.name for f in imported('coco', src, tmp_path / 'out').frames] == ['b']
+    assert 'picture 1: its file is missing, or several have its name' in capsys.readouterr().out
+
+
+def test_paths_of_another_machine(tmp_path):
+    src, names = tmp_path / 'src', [f'C:\\Users\\me\\case{k}\\img_000{k}.png' for k in (1, 2, 3)]
+    for k in (1, 2, 3):
+        picture(src / f'case{k}/img_000{k}.png')
+    write(src, names, [tool(k, [1, 2, 2, 0, 0, 0, 3, 4, 2], k) for k in (1, 2, 3)])
+    assert [v.name for v in imported('coco', src, tmp_path / 'out').videos.values()] == ['case1', 'case2', 'case3']
+
+
+def video_source(src, **clip):
+    """Two clips, each in a file of its own, of one name in two folders."""
+    for k in (1, 2):
+        (src / f'v{k}').mkdir(parents=True)
+        write_video(src / f'v{k}/1.mp4', 5, first=100 * k)
+    images = [dict(id=k, width=96, height=64, video_id=1, frame_id=100 * k + 2, clip_id=k) for k in (1, 2)]
+    clips = [dict(id=k, video_id=1, start_frame=100 * k, end_frame=100 * k + 4, action='grasp',
+                  video_file=f'v{k}/1.mp4') | (clip if k == 2 else {}) for k in (1, 2)]
+    return write(src, images, [tool(k, [1, 2, 2, 0, 0, 0, 3, 4, 2], k) for k in (1, 2)],
+                 more=dict(videos=[dict(id=1, name='case', fps=25, dense=True)], clips=clips))
+
+
+def test_clips_in_video_files_of_one_name(tmp_path):
+    data = imported('coco', video_source(tmp_path / 'src'), tmp_path / 'out')
+    assert [number_of(f.file(data.root).read((96, 64))) for f in data.frames] == [102, 202]
+    with pytest.raises(UserError, match='--short-side scales pictures, and these lie in videos'):
+        imported('coco', tmp_path / 'src', tmp_path / 'small', '--short-side', 32)
+
+
+@pytest.mark.parametrize('file, why', [('gone.mp4', 'video cannot be read'), ('/etc/passwd', 'leaves the data set'),
+                                       ('../src/v2/1.mp4', 'leaves the data set'), ('annotations.json', 'cannot be')])
+def test_video_files_that_are_none_take_their_pictures_with_them(tmp_path, capsys, file, why):
+    data = imported('coco', video_source(tmp_path / 'src', video_file=file), tmp_path / 'out')
+    assert [f.frame_id for f in data.frames] == [102]
+    assert why in capsys.readouterr().out
+    assert not any(path.name == 'passwd' for path in (tmp_path / 'out').rglob('*'))
+
+
+def test_places_that_cannot_be_written(tmp_path, monkeypatch):
+    src = tmp_path / 'src'
+    picture(src / 'a_1.jpg')
+    write(src, ['a_1.jpg'], [tool(1, [1, 2, 2, 0, 0, 0, 3, 4, 2])])
+    (tmp_path / 'file').touch()
+    for out in (tmp_path / 'file', tmp_path / 'file/inside', '/proc/nowhere'):
+        with pytest.raises(UserError, match='the folder cannot be written'):
+            data_tool('import', 'coco', src, '--out', out)
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    assert data_tool('import', 'coco', src, '--out', '.') == 0
+    assert {path.name for path in (tmp_path / 'here').iterdir()} == {'annotations.json', 'frames', 'import.json'}
+    assert {path.name for path in tmp_path.iterdir()} == {'src', 'file', 'here'}  # nothing is left beside

@@ -166,3 +166,23 @@ def test_real_clip(shared_real, tmp_path):
         difference = np.abs(frame.file(data.root).read().astype(int)
                             - same.file(tmp_path / 'coco').read()).mean()
         assert difference < 8  # the same frame, compressed twice
+
+
+def test_cases_and_clips_that_share_a_name(tmp_path, capsys):
+    for folder in ('a_b/c', 'a/b_c'):
+        write_clip(tmp_path / 'src' / folder, 'grasp_0_9', [point(1, 'tool_tip', 1, 2)])
+    clips = tmp_path / 'src/a/b_c/clips'
+    (clips / 'grasp_0_9.mkv').write_bytes((clips / 'grasp_0_9.mp4').read_bytes())
+    (tmp_path / 'src/lonely/clips').mkdir(parents=True)
+    data = imported('native', tmp_path / 'src', tmp_path / 'out')
+    assert [(v.name, v.source) for v in data.videos.values()] == [('a_b_c', 'a'), ('a_b_c_2', 'a_b')]
+    said = capsys.readouterr().out
+    assert 'case 1: it has no folder "annotation"' in said and 'clip 1: another file has its name' in said
+
+
+def test_uneven_frame_rate_is_told(tmp_path, capsys):
+    case, ticks = tmp_path / 'case', [0, 40, 80, 200, 240, 280, 320, 360, 400, 440]
+    write_clip(case, 'grasp_0_9', [point(3, 'tool_tip', 1, 2)], ticks=ticks)
+    frame, = imported('native', case, tmp_path / 'out').frames
+    assert number_of(frame.file(tmp_path / 'out').read()) == 3
+    assert 'the frame rate of grasp_0_9.mp4 changes; windows go by its mean' in capsys.readouterr().out
