@@ -20,8 +20,9 @@ NO_NUMBERS = tuple(value for value in BAD if not isinstance(value, int | float) 
 
 def write_source(name: str, root: Path) -> Path:
     """A source of two pictures or a clip in this format; returns the annotation file that is to be damaged."""
-    return {'native': _native, 'coco': _coco, 'csv': _csv, 'yolo': _yolo, 'robust_mips': _robust_mips,
-            'endovis15': _endovis, 'surgpose': _surgpose}[name](root)
+    writers = {'native': _native, 'coco': _coco, 'coco with videos': _coco_with_videos, 'csv': _csv, 'yolo': _yolo,
+               'robust_mips': _robust_mips, 'endovis15': _endovis, 'surgpose': _surgpose}
+    return writers[name](root)
 
 
 def _text(path: Path, text: str) -> Path:
@@ -58,6 +59,26 @@ def _coco(root: Path) -> Path:
                           bbox=[1, 2, 3, 4], segmentation=[[1, 1, 20, 1, 20, 9]],
                           attributes=dict(action='grasp', active=k < 3))
                      for k, number in ((1, 3), (2, 4), (3, 4))])))
+
+
+def _coco_with_videos(root: Path) -> Path:
+    """A case of pictures, one in a video file, and one whose clip has a file of its own; masks as run lengths."""
+    for number in range(3):
+        _picture(root / f'p/{number:04d}.png', number)
+    _video(root / 'b.mp4')
+    _video(root / 'c.mp4', first=7)
+    mask = dict(size=[64, 96], counts=[100, 20, 64 * 96 - 120])
+    return _text(root / 'annotations.json', json.dumps(dict(
+        videos=[dict(id=1, name='a', fps=25, frame_pattern='p/{frame_id:04d}.png', source='x'),
+                dict(id=2, name='b', fps=25, video_file='b.mp4'), dict(id=3, name='c', fps=25, dense=True)],
+        clips=[dict(id=1, video_id=1, start_frame=0, end_frame=2, action='grasp'),
+               dict(id=2, video_id=3, start_frame=7, end_frame=10, action='clip', video_file='c.mp4')],
+        images=[dict(id=1, file_name='p/0001.png', width=96, height=64, video_id=1, frame_id=1, clip_id=1),
+                dict(id=2, width=96, height=64, video_id=2, frame_id=3, annotated=True),
+                dict(id=3, width=96, height=64, video_id=3, frame_id=8, clip_id=2)],
+        categories=[dict(id=1, name='grasper', keypoints=['tip1', 'tip2', 'anchor'])],
+        annotations=[dict(id=k, image_id=k, category_id=1, keypoints=[9 * k, 12.5, 2, 0, 0, 0, 9 * k + 5, 20, 1],
+                          segmentation=mask, attributes=dict(action='grasp', active=True)) for k in (1, 2, 3)])))
 
 
 def _csv(root: Path) -> Path:

@@ -305,7 +305,9 @@ def check_inside(path: Any, what: str) -> None:
         raise ValueError(f'{what} "{path}" leaves the data set folder')
 
 
-def _points(flat: list, names: list[str]) -> list[Point]:
+def _points(flat: Any, names: list[str]) -> list[Point]:
+    if not isinstance(flat, list):
+        raise ValueError('"keypoints" is not a list')
     if len(flat) not in (0, 3 * len(names)):
         raise ValueError(f'{len(flat)} keypoint numbers, expected {3 * len(names)} (x, y, v for {names})')
     points = []

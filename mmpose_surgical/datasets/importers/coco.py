@@ -6,12 +6,9 @@ annotator; FiftyOne names no keypoints; SLEAP may write v = 1 for visible; ROBUS
 picture without tools.
 """
 import json
-import os
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import defaultdict
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from mmpose_surgical.datasets.annotations import check_inside, check_mask, check_pattern
@@ -29,6 +26,7 @@ from mmpose_surgical.datasets.importers.draft import (
     number,
     whole,
 )
+from mmpose_surgical.datasets.importers.pictures import PictureFinder, Places
 from mmpose_surgical.datasets.records import Clip, Frame, Point, Video
 from mmpose_surgical.datasets.video_file import index_of
 from mmpose_surgical.datasets.windows import pattern_files
@@ -36,13 +34,6 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import SLOTS
 from mmpose_surgical.pictures import MAX_SIDE
 
-PICTURE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-# Folders that say how a program sorts its export, not which case a picture is of.
-_GENERIC = {'', '.', 'images', 'image', 'img', 'imgs', 'data', 'default', 'frames', 'frame', 'train', 'val', 'test',
-            'train2017', 'val2017', 'raw', 'pictures', 'upload', 'media'}
-# Label Studio's folder of an upload, which is none of the user's.
-_UPLOAD = re.compile(r'.*media/upload/\d+/')
-_ABSOLUTE = re.compile(r'[A-Za-z]:|[/\\\\]')
 _DAMAGE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError)
 
 
@@ -75,92 +66,6 @@ def find_file(src: Path) -> Path:
         raise UserError(f'{len(found)} annotation files are there', src,
                         'name the file: tools/data.py import coco FILE --out DIR')
     return found[0]
-
-
-class PictureFinder:
-    """Picture files by the names that annotations give them, wherever an export put them.
-
-    Args:
-        names: All names. The end of one finds a file only where it is the end of no other: of ``a/0001.jpg`` and
-            ``b/0001.jpg`` neither is just any file called ``0001.jpg``.
-        roots: Folders to look in.
-    """
-
-    def __init__(self, names: Iterable[Any], *roots: Path) -> None:
-        self.roots = roots
-        self._ends = Counter(parts[-length:] for parts in {_parts(str(name)) for name in names}
-                             for length in range(1, len(parts) + 1))
-
-    def find(self, name: str) -> Path | None:
-        """The file; ``None`` if none or several fit."""
-        parts = _parts(name)
-        if not parts:
-            return None
-        for root in self.roots:
-            for folder in (root, root / 'images', root / 'data'):
-                if os.path.isfile(folder.joinpath(*parts)):
-                    return folder.joinpath(*parts)
-        for length in range(len(parts), 0, -1):
-            fitting = [path for path in self._by_name.get(parts[-1], []) if path.parts[-length:] == parts[-length:]]
-            if fitting:
-                return fitting[0] if len(fitting) == 1 == self._ends[parts[-length:]] else None
-        return None
-
-    @cached_property
-    def _by_name(self) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = defaultdict(list)
-        for path in sorted({path for root in self.roots for path in root.rglob('*')
-                            if path.suffix.lower() in PICTURE_ENDINGS}):
-            found[path.name].append(path)
-        return found
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    """Folders and name of a path of any system, from its root, drive or upload on."""
-    path = PurePosixPath(_UPLOAD.sub('', name.replace('\\', '/')))
-    return tuple(part for part in path.parts if part not in ('/', '..', '.') and not re.fullmatch('[A-Za-z]:', part))
-
-
-class Places:
-    """Case and number of pictures that say neither, by their paths.
-
-    Args:
-        draft: Gets the videos.
-        fallback: Name of the case where paths tell none.
-    """
-
-    def __init__(self, draft: Draft, fallback: str) -> None:
-        self.draft, self.fallback = draft, fallback
-        self._taken: dict[tuple[str, int], str] = {}
-
-    def __call__(self, name: str) -> tuple[Video, int]:
-        """Video and frame number of a picture.
-
-        Raises:
-            ValueError: ``--video-from`` does not fit.
-        """
-        parts = _parts(name)
-        path = PurePosixPath(*parts)
-        last = re.search(r'(\d+)(?!.*\d)', path.stem)
-        frame_id = int(last[1]) if last and len(last[1]) < 16 else len(self._taken)
-        rule = self.draft.options.video_from
-        if rule is not None:
-            match = rule.search(str(path))
-            if match is None:
-                raise ValueError(f'--video-from does not fit "{name}"')
-            case = match[1] if match.re.groups else match[0]
-        else:
-            folders = [part for part in parts[:-1] if part.lower() not in _GENERIC]
-            if _ABSOLUTE.match(name):
-                folders = folders[-1:]  # the others are those of somebody's disk
-            before = path.stem[:last.start()].strip('_-. ') if last else path.stem
-            case = '_'.join(folders) or ('' if before.lower() in _GENERIC else before) or self.fallback
-            self.draft.remark('videos are told apart by the folders, else the names, of their pictures: look at the '
-                              'list, and give --video-from REGEX if it is wrong')
-        # Pictures of one case that share a number, as in cut-up exports, still are different pictures.
-        while self._taken.setdefault((case, frame_id), name) != name:
-            frame_id += 1
-        return self.draft.video(case, dense=False), frame_id
 
 
 class _Coco:
@@ -324,12 +229,19 @@ class _Coco:
             self.draft.work.append(CopyPicture(source, file_name))
         elif video.frame_pattern:
             file_name = video.frame_pattern.format(frame_id=frame_id)
-        elif self.lost & {video.video_file, clip_id in self.clips and self.clips[clip_id].video_file}:
+        clip = self.clips.get(clip_id)
+        if clip and (clip.video_id != video.id or not clip.start_frame <= frame_id <= clip.end_frame):
+            raise ValueError(f'frame {frame_id} of video "{video.name}" is not in clip {clip_id}')
+        held_by = clip.video_file if clip and clip.video_file else video.video_file
+        if file_name is None and held_by in self.lost:
             self.draft.skip('picture', 'its video file is missing, or none', where)
+            return
+        if file_name is None and held_by is None:
+            self.draft.skip('picture', 'it has no file_name, and its video leads to none', where)
             return
         known = {'id', 'file_name', 'width', 'height', 'video_id', 'frame_id', 'clip_id', 'annotated'}
         self.frames[record['id']] = self.draft.frame(
-            video, frame_id, size, file_name=file_name, clip=self.clips.get(clip_id), image_id=record['id'],
+            video, frame_id, size, file_name=file_name, clip=clip, image_id=record['id'],
             annotated=flag(record.get('annotated', True)),
             extra={key: value for key, value in record.items() if key not in known})
 
@@ -370,8 +282,10 @@ class _Coco:
         # In a file that knows videos, hence actions, what is not said is not meant.
         implied = ACTION_OF_TOOL.get(tool) if active and not self.videos else None
         action = attributes.get('action', implied)
+        if action is not None and not isinstance(action, str):
+            raise ValueError(f'action {action!r}')
         if action is not None and active:
-            action = action_of(str(action), self.options, self.draft)
+            action = action_of(action, self.options, self.draft)
         if action == SKIP:
             self.draft.skip('tool', f'--action {attributes.get("action")}=skip', where)
             return

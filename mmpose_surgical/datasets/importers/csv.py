@@ -3,7 +3,6 @@ import csv
 from pathlib import Path
 
 from mmpose_surgical.datasets.exporters.csv import COLUMNS
-from mmpose_surgical.datasets.importers.coco import PictureFinder
 from mmpose_surgical.datasets.importers.draft import (
     SKIP,
     SPOILT,
@@ -14,6 +13,7 @@ from mmpose_surgical.datasets.importers.draft import (
     action_of,
     number,
 )
+from mmpose_surgical.datasets.importers.pictures import PictureFinder
 from mmpose_surgical.datasets.records import Frame, Point
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import SLOTS

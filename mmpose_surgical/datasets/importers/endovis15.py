@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmpose_surgical.datasets.importers.coco import PICTURE_ENDINGS, slots_of
+from mmpose_surgical.datasets.importers.coco import slots_of
 from mmpose_surgical.datasets.importers.draft import (
     SKIP,
     CopyPicture,
@@ -31,6 +31,7 @@ from mmpose_surgical.datasets.importers.draft import (
     number,
 )
 from mmpose_surgical.datasets.importers.native import VIDEO_ENDINGS
+from mmpose_surgical.datasets.importers.pictures import PICTURE_ENDINGS
 from mmpose_surgical.datasets.records import Point
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import LANDMARKS

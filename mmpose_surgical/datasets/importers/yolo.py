@@ -6,7 +6,7 @@ a video apart would leak.
 from pathlib import Path
 from typing import Any
 
-from mmpose_surgical.datasets.importers.coco import PICTURE_ENDINGS, Places, slots_of
+from mmpose_surgical.datasets.importers.coco import slots_of
 from mmpose_surgical.datasets.importers.draft import (
     ACTION_OF_TOOL,
     SKIP,
@@ -16,6 +16,7 @@ from mmpose_surgical.datasets.importers.draft import (
     ImportOptions,
     LandmarkNames,
 )
+from mmpose_surgical.datasets.importers.pictures import PICTURE_ENDINGS, Places
 from mmpose_surgical.datasets.records import Point
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import SLOTS
