@@ -12,7 +12,7 @@
 #   python tools/report.py work_dirs/robust_mips_{coarse,simplebaseline,rtmpose,refine_prior_aux} --out report.html
 # Splits go by procedure: in the official ones some procedures are in training and in testing. Actions are not told, so
 # that results are those of "overall", and every instrument acts.
-_base_ = ['../surgical/coarse.py']
+_base_ = ['../surgical/coarse.py', '../_base_/datasets/robust_mips.py']
 
-data_root = '{{$ROBUST_MIPS:data/robust_mips}}'
-clip = dict(num_frames=1)
+data_root = {{_base_.robust_mips.data_root}}
+clip = {{_base_.robust_mips.clip}}
