@@ -33,6 +33,9 @@ def run(args: argparse.Namespace) -> int:
             annotations, frames=[frame for frame in annotations.frames if frame.video.name in names],
             videos={k: video for k, video in annotations.videos.items() if video.name in names},
             clips={k: clip for k, clip in annotations.clips.items() if annotations.videos[clip.video_id].name in names})
+    if not annotations.frames:
+        raise UserError('there is no picture to export' + (f' in split "{args.split}"' if args.split else ''), args.dir,
+                        'choose another split, or none')
     if args.out.exists() and (args.out.is_file() or any(args.out.iterdir())):
         raise UserError('the folder is not empty', args.out, 'choose an empty or a new one')
     # Put in place as a whole, so that half an export is never taken for one.

@@ -106,7 +106,7 @@ class _Reader:
                 self._problem(f'videos {named[video.name]} and {video.id}',
                               f'both are named "{video.name}", and splits go by name')
         clips = self._records('clips', lambda record: _clip(record, videos))
-        frames = self._records('images', lambda record: _frame(record, videos, clips))
+        frames = self._records('images', lambda record: self._frame(record, videos, clips))
         tools = self._records('annotations', lambda record: self._tool(record, frames, categories))
         for image_id, tool in tools.values():
             frames[image_id].tools.append(tool)
@@ -121,6 +121,13 @@ class _Reader:
         return Annotations(self.path, self.data.get('info') or {}, videos, clips, list(frames.values()), keypoints,
                            sha256), self.problems
 
+    def _frame(self, record: dict, videos: dict[int, Video], clips: dict[int, Clip]) -> Frame:
+        for key, built, records in (('video_id', videos, 'videos'), ('clip_id', clips, 'clips')):
+            wanted = record.get(key)
+            if isinstance(wanted, int) and wanted not in built and wanted in self._listed(records):
+                raise _Consequence
+        return _frame(record, videos, clips)
+
     def _tool(self, record: dict, frames: dict[int, Frame],
               categories: dict[int, tuple[str, list[str]]]) -> tuple[int, Tool]:
         """A tool and the id of its picture."""
@@ -133,7 +140,7 @@ class _Reader:
     def _listed(self, key: str) -> set[int]:
         """Ids that a list gives, also those of records that are no good."""
         if key not in self._ids:
-            self._ids[key] = {record['id'] for record in self.data[key]
+            self._ids[key] = {record['id'] for record in self.data.get(key) or []
                               if isinstance(record, dict) and isinstance(record.get('id'), int)}
         return self._ids[key]
 

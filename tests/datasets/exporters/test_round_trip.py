@@ -16,6 +16,7 @@ from mmpose_surgical.datasets.importers.placing import encode_mask
 from mmpose_surgical.datasets.records import Annotations, Clip, Frame, Point, Tool, Video
 from mmpose_surgical.datasets.splits import load_splits
 from mmpose_surgical.datasets.writing import write_annotations
+from mmpose_surgical.errors import UserError
 
 SIZE = (40, 30)
 SLOTS = ('tip1', 'tip2', 'anchor')
@@ -132,6 +133,17 @@ def test_what_has_no_place_is_counted(toy_data, tmp_path, capsys):
 def test_one_split_in_every_format(name, toy_data, tmp_path):
     data_tool('export', toy_data, '--format', name, '--out', tmp_path / 'out', '--split', 'train')
     assert {f.video.name for f in imported(name, tmp_path / 'out', tmp_path / 'back').frames} == {'a', 'b'}
+
+
+def test_nothing_to_export_is_said(toy_data, tmp_path):
+    with pytest.raises(UserError, match='there is no split "fold7"'):
+        data_tool('export', toy_data, '--format', 'csv', '--out', tmp_path / 'out', '--split', 'fold7')
+    root = tmp_path / 'data'
+    shutil.copytree(toy_data, root)
+    (root / 'splits.json').write_text('{"train": ["a"]}')
+    with pytest.raises(UserError, match='there is no picture to export in split "val"'):
+        data_tool('export', root, '--format', 'csv', '--out', tmp_path / 'out', '--split', 'val')
+    assert not (tmp_path / 'out').exists()
 
 
 def test_an_action_is_no_path(tmp_path, toy_data):
