@@ -10,6 +10,7 @@ from data_tools import data_tool, imported
 from pipeline_runs import train
 
 from mmpose_surgical.errors import UserError
+from mmpose_surgical.visualization.report.page import write_report
 
 SIZE = (96, 64)
 
@@ -51,6 +52,9 @@ def test_own_videos_train(plugin, tmp_path, frames, capsys):
     found = metrics['results']['overall']['tip']
     assert found['tp'] + found['fn'] == 6 and metrics['meta']['split'] == 'test'
     assert 'data (not synthetic), split test, 6 frames' in capsys.readouterr().out
+    page = tmp_path / 'report.html'
+    write_report([tmp_path / 'runs/demo_coarse'], page, data=root, count=2)
+    assert 'synthetic data' not in page.read_text() and (tmp_path / 'report.md').exists()
     # Nothing stands in for SAM 3 on data that are not synthetic.
     with pytest.raises(UserError, match='prior'):
         train('configs/demo/demo_refine_prior_aux.py', root, tmp_path / 'runs')
