@@ -1,6 +1,5 @@
 """``tools/data.py import``: foreign data to a data set folder."""
 import argparse
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,20 +86,21 @@ def _make(draft: Any, args: argparse.Namespace, out: Path) -> None:
 
     from mmpose_surgical.datasets.annotations import check_records
     from mmpose_surgical.datasets.importers.placing import place
-    from mmpose_surgical.datasets.writing import to_coco
+    from mmpose_surgical.datasets.writing import to_coco, write_annotations
     from mmpose_surgical.errors import UserError, list_problems
-    from mmpose_surgical.files import write_text
+    path = out / 'annotations.json'
+    if problems := check_records(path, to_coco(draft.finish(path))):
+        raise UserError(f'{len(problems)} imported record(s) are no good: '
+                        f'{list_problems([f"{p.record}: {p.what}" for p in problems])}', args.src, 'correct the source')
     with Progress(TextColumn('pictures'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                   transient=True, console=Console(stderr=True)) as bar:
         task = bar.add_task('pictures')
         place(draft, out, quality=args.quality, short_side=args.short_side,
               progress=lambda done, total: bar.update(task, completed=done, total=total))
-    path = out / 'annotations.json'
-    data = to_coco(draft.finish(path))
-    if problems := check_records(path, data):
-        raise UserError(f'{len(problems)} imported record(s) are no good: '
-                        f'{list_problems([f"{p.record}: {p.what}" for p in problems])}', args.src, 'correct the source')
-    write_text(path, json.dumps(data, allow_nan=False, ensure_ascii=False))
+    if not draft.frames:
+        print('\n'.join(draft.lines()))
+        raise UserError('none of the pictures could be read', args.src, 'see above why')
+    write_annotations(path, draft.finish(path))
 
 
 @contextmanager

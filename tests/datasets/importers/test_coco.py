@@ -138,6 +138,16 @@ def test_pictures_of_another_size_or_damaged_are_dropped_and_counted(tmp_path, c
     assert 'picture is 32x24, the annotation says 64x48' in said and 'picture cannot be decoded' in said
 
 
+def test_when_no_picture_can_be_read_nothing_is_made(tmp_path, capsys):
+    src = tmp_path / 'src'
+    picture(src / 'a_1.jpg', (32, 24))
+    write(src, ['a_1.jpg'], [tool(1, [1, 2, 2, 0, 0, 0, 3, 4, 2])])
+    with pytest.raises(UserError, match='none of the pictures could be read'):
+        imported('coco', src, tmp_path / 'out')
+    assert 'picture is 32x24' in capsys.readouterr().out
+    assert not (tmp_path / 'out/annotations.json').exists()
+
+
 @pytest.mark.parametrize('content, message', [
     ('{', 'not valid JSON'), ('[]', 'no COCO object'), ('{"images": [], "annotations": {}, "categories": []}', 'lists'),
     ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "x"}]}', 'no category lists keypoints'),
