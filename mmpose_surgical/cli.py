@@ -2,7 +2,8 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from mmpose_surgical.compat import silence_pkg_resources
 from mmpose_surgical.errors import UserError
@@ -36,6 +37,17 @@ def run_tool(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         print('stopped; the same command goes on from here', file=sys.stderr)
         sys.exit(130)
+
+
+@contextmanager
+def progress_bar(what: str, visible: bool = True) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, gone when the work is done; what it gives is called with how many are done and of how many."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    with Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True,
+                  console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, visible=visible)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def one_line(error: UserError) -> str:

@@ -4,6 +4,8 @@ import math
 import os
 from pathlib import Path
 
+from mmpose_surgical.cli import progress_bar
+
 HELP = 'write one page of the clips with their points, masks, windows and problems, to open in any browser, offline'
 
 
@@ -25,9 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from mmpose_surgical.errors import UserError
     from mmpose_surgical.visualization.browser.page import Options, write_browser
     if min(args.clips, args.num_frames) < 1 or args.width < 32 or not (args.max_mb > 0 and 0 < args.spacing < math.inf):
@@ -37,11 +36,9 @@ def run(args: argparse.Namespace) -> int:
                       args.num_frames, args.spacing, not args.no_validate)
     root = args.dir if args.dir.is_dir() else args.dir.parent
     out = args.out or (root if os.access(root, os.W_OK) else Path()) / 'browse.html'
-    with Progress(TextColumn('clips'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True,
-                  console=Console(stderr=True)) as bar:
-        task = bar.add_task('clips')
+    with progress_bar('clips') as progress:
         written = write_browser(args.dir, out, options,
-                                lambda done, total: bar.update(task, completed=done, total=total))
+                                progress)
     for note in written.notes:
         print(f'look: {note}')
     print(f'page: {out} ({written.clips} of {written.total} clips, {written.pictures} pictures, '

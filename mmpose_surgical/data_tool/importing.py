@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmpose_surgical.cli import progress_bar
 from mmpose_surgical.datasets.importers import FORMATS
 
 HELP = 'make a data set of annotated videos or pictures in another format'
@@ -81,9 +82,6 @@ def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
 
 def _make(draft: Any, args: argparse.Namespace, out: Path) -> None:
     """Pictures first; the annotation file comes last, and makes the data set whole."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from mmpose_surgical.datasets.annotations import check_records
     from mmpose_surgical.datasets.importers.placing import place
     from mmpose_surgical.datasets.writing import to_coco, write_annotations
@@ -92,11 +90,9 @@ def _make(draft: Any, args: argparse.Namespace, out: Path) -> None:
     if problems := check_records(path, to_coco(draft.finish(path))):
         raise UserError(f'{len(problems)} imported record(s) are no good: '
                         f'{list_problems([f"{p.record}: {p.what}" for p in problems])}', args.src, 'correct the source')
-    with Progress(TextColumn('pictures'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                  transient=True, console=Console(stderr=True)) as bar:
-        task = bar.add_task('pictures')
+    with progress_bar('pictures') as progress:
         place(draft, out, quality=args.quality, short_side=args.short_side,
-              progress=lambda done, total: bar.update(task, completed=done, total=total))
+              progress=progress)
     if not draft.frames:
         print('\n'.join(draft.lines()))
         raise UserError('none of the pictures could be read', args.src, 'see above why')

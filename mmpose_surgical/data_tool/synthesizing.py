@@ -2,6 +2,7 @@
 import argparse
 from pathlib import Path
 
+from mmpose_surgical.cli import progress_bar
 from mmpose_surgical.datasets.synthetic import SPEC_NAMES
 
 HELP = 'make the synthetic data set, at any size and from any seed'
@@ -25,9 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import dataclasses
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from mmpose_surgical.datasets.synthetic.generate import SPECS, generate
     from mmpose_surgical.errors import UserError
     if any(value is not None and value < 1 for value in (args.videos, args.clips_per_video, args.workers)):
@@ -37,10 +35,8 @@ def run(args: argparse.Namespace) -> int:
     keys = ('videos', 'clips_per_video', 'ambiguity', 'degradation')
     changes = {key: value for key in keys if (value := getattr(args, key)) is not None}
     spec = dataclasses.replace(SPECS[args.spec].with_seed(args.seed), **changes)
-    with Progress(TextColumn('videos'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True,
-                  console=Console(stderr=True)) as bar:
-        task = bar.add_task('videos')
-        generate(args.out, spec, args.workers, lambda done, total: bar.update(task, completed=done, total=total))
+    with progress_bar('videos') as progress:
+        generate(args.out, spec, args.workers, progress)
     print(f'data set: {args.out} (synthetic)')
     if args.preview:
         _preview(args.out, args.preview)

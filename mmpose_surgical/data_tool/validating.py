@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmpose_surgical.cli import progress_bar
+
 if TYPE_CHECKING:
     from mmpose_surgical.datasets.problems import Problem
 
@@ -27,9 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from mmpose_surgical.datasets.problems import KINDS
     from mmpose_surgical.datasets.validation import validate
     from mmpose_surgical.errors import UserError
@@ -37,12 +36,10 @@ def run(args: argparse.Namespace) -> int:
     from mmpose_surgical.landmarks import ACTIONS
     if args.num_frames < 1 or not 0 < args.spacing < math.inf:
         raise UserError('--num-frames is at least 1, and --spacing a time above 0', None, 'give such a number')
-    with Progress(TextColumn('pictures'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True,
-                  console=Console(stderr=True)) as bar:
-        task = bar.add_task('pictures', visible=not args.no_decode)
+    with progress_bar('pictures', visible=not args.no_decode) as progress:
         result = validate(args.dir, decode=not args.no_decode, num_frames=args.num_frames, spacing=args.spacing,
                           actions=args.actions or ACTIONS,
-                          progress=lambda done, total: bar.update(task, completed=done, total=total))
+                          progress=progress)
     if args.json:
         text = json.dumps(dict(passed=result.passed, pictures=result.pictures, problems=[
             dataclasses.asdict(problem) | dict(fix=KINDS[problem.kind].fix, harmless=problem.harmless)
