@@ -37,6 +37,16 @@ class LiveMaskPrior:
                             'prompt_thresholds.json of a run')
         self.thresholds = dict(thresholds)
 
+    @property
+    def name(self) -> str:
+        """Of the backend."""
+        return self.backend.name
+
+    def prompts(self, keypoints: np.ndarray, scores: np.ndarray,
+                size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The prompts that coarse points give in a picture of (width, height); see :func:`prompts_from_points`."""
+        return prompts_from_points(keypoints, scores, self.thresholds, size, self.landmarks)
+
     def __call__(self, picture: np.ndarray, keypoints: np.ndarray, scores: np.ndarray,
                  image_id: int | None = None) -> MaskPrior:
         """Segment the tool under coarse points.
@@ -57,5 +67,4 @@ class LiveMaskPrior:
             raise UserError(f'the picture is {picture.dtype} of shape {picture.shape}, not uint8 (height, width, 3)',
                             fix='convert it, e.g. with cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)')
         frame = PriorFrame(np.ascontiguousarray(picture[..., ::-1]), image_id)
-        return self.backend.prior(frame, *prompts_from_points(keypoints, scores, self.thresholds, frame.size,
-                                                              self.landmarks))
+        return self.backend.prior(frame, *self.prompts(keypoints, scores, frame.size))

@@ -1,6 +1,7 @@
 """Transforms for clips and mask priors. Geometry is left to MMPose's own transforms."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -131,13 +132,7 @@ class LoadMaskPrior(BaseTransform):
         to_heatmap = picture_to_heatmap(results, self.heatmap_size)
 
         arrays, scalars = self.predictions.get(results['img_id'])
-        maps = arrays['heatmaps'].astype(np.float32)
-        coarse_size = scalars['input_size']
-        coarse_to_input = np.diag([coarse_size[0] / maps.shape[2], coarse_size[1] / maps.shape[1], 1])
-        picture_to_input = input_matrix(scalars['input_center'], scalars['input_scale'], 0., tuple(coarse_size))
-        coarse_to_heatmap = to_heatmap @ np.linalg.inv(picture_to_input) @ coarse_to_input
-        results['coarse_heatmaps'] = np.stack([warp(channel, coarse_to_heatmap, self.heatmap_size)
-                                               for channel in maps])
+        results['coarse_heatmaps'] = warp_coarse(arrays['heatmaps'], scalars, to_heatmap, self.heatmap_size)
 
         if self.priors is None:
             results['prior_mask'] = np.zeros((1, *self.heatmap_size[::-1]), np.float32)
@@ -151,6 +146,26 @@ class LoadMaskPrior(BaseTransform):
         results['prior_mask'] = warp_prior(prior, results['img_shape'][:2], to_heatmap, self.heatmap_size)[None]
         results['prior_valid'] = float(prior.valid)
         return results
+
+
+def warp_coarse(maps: np.ndarray, geometry: Mapping[str, Any], matrix: np.ndarray,
+                size: tuple[int, int]) -> np.ndarray:
+    """H^c on another grid; see :func:`warp`.
+
+    Args:
+        maps: (L, h, w), as the coarse network gives them for its input.
+        geometry: How that lies in the picture: ``input_size``, ``input_center`` and ``input_scale``.
+        matrix: 3x3, from pixels of the picture to the other grid.
+        size: Width and height of the other grid.
+
+    Returns:
+        float32 (L, height, width).
+    """
+    width, height = geometry['input_size']
+    to_input = np.diag([width / maps.shape[2], height / maps.shape[1], 1])
+    from_picture = input_matrix(geometry['input_center'], geometry['input_scale'], 0., (width, height))
+    to_grid = matrix @ np.linalg.inv(from_picture) @ to_input
+    return np.stack([warp(channel, to_grid, size) for channel in maps.astype(np.float32)])
 
 
 def warp_prior(prior: MaskPrior, shape: tuple[int, int], matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -45,6 +45,10 @@ class VideoIndex:
             return None
         return float((len(self.pts) - 1) / ((self.pts[-1] - self.pts[0]) * self.seconds_per_tick))
 
+    def time_of(self, number: int) -> float:
+        """Seconds from the first frame to this one."""
+        return float((self.pts[number] - self.pts[0]) * self.seconds_per_tick)
+
     @property
     def uneven(self) -> bool:
         """Whether a hundredth of the frames or more last half as long again as, or half as long as, the usual one."""
@@ -139,6 +143,54 @@ class VideoFile:
             return frame if frame.pts == wanted else None
         self._next = len(self)
         return None
+
+
+def read_in_order(path: str | Path, start: int = 0) -> Iterator[tuple[int, np.ndarray | None]]:
+    """Every frame of a video once, from number ``start`` on, in the order of display.
+
+    Yields:
+        Number and picture, BGR uint8 (H, W, 3), ``None`` where a frame cannot be decoded or comes out damaged: the
+        frames behind it keep their numbers.
+
+    Raises:
+        UserError: The file is missing, no video, or has no time stamps.
+    """
+    path = Path(path)
+    index = index_of(path)
+    container, stream = _open(path)
+    stream.thread_type = 'AUTO'
+    try:
+        if start:
+            key = int(np.searchsorted(index.keys, index.pts[min(start, len(index.pts) - 1)], side='right')) - 1
+            if key > 0:
+                container.seek(int(index.keys[key]), stream=stream, backward=True)
+        due = start
+        for frame in _decodable(container, stream):
+            number = -1 if frame.pts is None else int(np.searchsorted(index.pts, frame.pts))
+            if not due <= number < len(index.pts) or index.pts[number] != frame.pts or frame.is_corrupt:
+                continue
+            yield from ((lost, None) for lost in range(due, number))
+            due = number + 1
+            yield number, upright(frame)
+        yield from ((lost, None) for lost in range(due, len(index.pts)))
+    finally:
+        container.close()
+
+
+def _decodable(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Frames of a video in the order of display, past packets that cannot be decoded."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            return  # the container is cut off here
+        if packet is None:
+            return
+        try:
+            yield from packet.decode()
+        except av.FFmpegError:
+            continue
 
 
 def upright(frame: av.VideoFrame) -> np.ndarray:

@@ -16,6 +16,11 @@ def target_position(num_frames: int, mode: WindowMode = 'centred') -> int:
     return num_frames // 2 if mode == 'centred' else num_frames - 1
 
 
+def frame_step(spacing: float, fps: float) -> int:
+    """Frames between neighbours of a window that are ``spacing`` seconds apart; at least one."""
+    return max(1, round(spacing * fps))
+
+
 def window_frame_ids(target: int, num_frames: int, step: int, first: int, last: int,
                      mode: WindowMode = 'centred') -> list[int]:
     """Frame numbers of a window, oldest first, clamped to ``first`` and ``last`` (inclusive).
@@ -59,8 +64,8 @@ def window_numbers(frame: Frame, root: Path, num_frames: int, spacing: float,
     if frame.video.fps is None:
         raise UserError(f'video "{frame.video.name}" is dense but has no "fps"', root / 'annotations.json',
                         'add "fps" to the video, or set "dense": false')
-    step = max(1, round(spacing * frame.video.fps))
-    return window_frame_ids(frame.frame_id, num_frames, step, *window_ends(frame, root), mode)
+    return window_frame_ids(frame.frame_id, num_frames, frame_step(spacing, frame.video.fps),
+                            *window_ends(frame, root), mode)
 
 
 def window_ends(frame: Frame, root: Path) -> tuple[int, int]:

@@ -21,14 +21,14 @@ from mmpose_surgical.pipeline.stages import Progress
 from mmpose_surgical.priors.store import RecordStore
 
 
-def load_model(cfg: Config, checkpoint: Path) -> torch.nn.Module:
-    """The model of a config with trained weights, in evaluation mode on the device at hand."""
+def load_model(cfg: Config, checkpoint: Path, device: str | None = None) -> torch.nn.Module:
+    """The model of a config with trained weights, in evaluation mode on a device; by default the one at hand."""
     init_default_scope(cfg.get('default_scope', 'mmpose'))
     model_cfg = copy.deepcopy(cfg.model)
     model_cfg.setdefault('test_cfg', {})['output_heatmaps'] = True
     model = MODELS.build(model_cfg)
     load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
-    return model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+    return model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu')).eval()
 
 
 def stored_maps(decoder: BaseKeypointCodec, heatmaps: np.ndarray) -> np.ndarray:

@@ -1,0 +1,136 @@
+"""Where the mask prior M^c of a new video comes from: a segmenter, the refiner's own mask branch, or nowhere."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mmpose_surgical.apis.mask_prior import LiveMaskPrior
+from mmpose_surgical.apis.trained_run import TrainedRun
+from mmpose_surgical.datasets.transforms import grid_matrix
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.pipeline.config import uses_prior
+from mmpose_surgical.pipeline.testing import trained_prior
+from mmpose_surgical.priors.base import MaskPrior, quality_gate, to_int8
+from mmpose_surgical.priors.weights import VARIABLES, find_weights
+
+AUX, NONE = 'aux', 'none'
+CHOICES = ('sam3', 'sam2', 'grabcut', AUX, NONE)
+
+
+def takes_prior(run: TrainedRun) -> bool:
+    """Whether a mask prior enters the model at run time."""
+    return uses_prior(run.cfg) and run.cfg.model.head.get('use_prior', True)
+
+
+def has_own_masks(run: TrainedRun) -> bool:
+    """Whether the mask branch of a refiner can stand in for a segmenter: it learnt masks that it did not see."""
+    head = run.cfg.model.get('head', {})
+    return (takes_prior(run) and head.get('mask_dropout', 0) > 0
+            and (head.get('aux_loss') or {}).get('loss_weight', 0) > 0)
+
+
+def resolve_runtime_prior(run: TrainedRun, asked: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Decide which prior a model gets in a video; nothing silently stands in for what it was trained with.
+
+    Args:
+        run: The model.
+        asked: One of :data:`CHOICES`, or another registered backend; ``None``: the one that it was trained with.
+        options: Overrides, of which those of ``prior`` count.
+
+    Returns:
+        A config's ``prior`` with ``backend`` and ``checkpoint`` decided; ``backend`` may be ``aux`` or ``none``.
+
+    Raises:
+        UserError: The model was trained with the stand-in for synthetic pictures and nothing was named, it cannot take
+            what was named, or weights are missing.
+    """
+    if not takes_prior(run):
+        if asked not in (None, NONE):
+            raise UserError(f'this model takes no mask prior, and {asked} was named', run.checkpoint.parent,
+                            'leave it out')
+        return dict(backend=NONE)
+    trained = run.facts['prior_config']
+    own = {key: trained[key] for key in ('prompts', 'points') if key in trained}
+    if asked == AUX and not has_own_masks(run):
+        raise UserError('the mask branch of this model only copies the masks that it is given: it was trained without '
+                        'mask dropout', run.checkpoint.parent, 'train refine_prior_aux with --cfg-options '
+                        f'model.head.mask_dropout=0.2, or choose another prior: {_choices(run)}')
+    if asked in (AUX, NONE):
+        return dict(own, backend=asked)
+    if asked is None and trained['backend'] == 'simulated' or asked == 'simulated':
+        raise UserError('the "simulated" prior reads the renderer\'s masks, which a video does not have',
+                        run.checkpoint.parent, f'name another with --prior (in Python: prior=): {_choices(run)}')
+    named = {key: value for key, value in options.items() if key.startswith('prior.')}
+    if asked is not None:
+        named['prior.backend'] = asked
+    cfg = run.cfg.copy()
+    cfg.merge_from_dict(named or {'prior.backend': 'auto'})
+    prior = trained_prior(cfg, named, run.checkpoint)
+    if prior['backend'] in VARIABLES:
+        prior['checkpoint'] = str(find_weights(prior['backend'], prior.get('checkpoint')).path)
+    return prior
+
+
+def _choices(run: TrainedRun) -> str:
+    own = has_own_masks(run)
+    told = dict(sam3='needs weights', sam2='needs weights', grabcut='poor, needs nothing', aux="the model's own masks",
+                none='refine without')
+    return ', '.join(f'{name} ({told[name]})' for name in CHOICES if name != AUX or own)
+
+
+class RuntimePrior:
+    """M^c of the frames of a stream, in order, from a segmenter; of every n-th frame if that is slow.
+
+    A frame whose coarse points prompt nothing has no prior, as in training. Frames are counted in blocks of ``every``:
+    the first of a block that prompts is segmented, the others that prompt take its mask.
+
+    Args:
+        segment: The segmenter.
+        every: Length of a block.
+    """
+
+    def __init__(self, segment: LiveMaskPrior, every: int = 1) -> None:
+        if every < 1:
+            raise UserError(f'a mask every {every} frames', fix='give 1 or more')
+        self.segment, self.every = segment, every
+        self.calls = 0
+        """Pictures that were segmented."""
+        self._made: tuple[int, MaskPrior] | None = None
+
+    def begin(self) -> None:
+        """Forget the masks of another stream."""
+        self._made = None
+
+    def __call__(self, picture: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, index: int) -> MaskPrior:
+        """See :meth:`LiveMaskPrior.__call__`; ``index`` is the number of the frame."""
+        size = picture.shape[1], picture.shape[0]
+        if not len(self.segment.prompts(keypoints, scores, size)[0]):
+            return self.segment.backend.no_prior(size)
+        if self._made is None or self._made[0] != index // self.every:
+            self.calls += 1
+            self._made = index // self.every, self.segment(picture, keypoints, scores, index)
+        return self._made[1]
+
+
+def own_prior(mask: np.ndarray, points: tuple[np.ndarray, np.ndarray], matrix: np.ndarray, size: tuple[int, int],
+              long_side: int = 192) -> MaskPrior:
+    """The output of the auxiliary mask branch as a prior, past the quality gate of the segmenters.
+
+    Args:
+        mask: Float (h, w) on the heatmap grid; values beyond 0 and 1 are clipped.
+        points: Prompts and labels, as a segmenter would have had them; without any the prior is not valid.
+        matrix: 3x3, from pixels of the picture to the heatmap grid.
+        size: Width and height of the picture.
+        long_side: Cells along the longer side of the logit grid.
+    """
+    scale = long_side / max(size)
+    grid = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    over_picture = cv2.warpAffine(mask.astype(np.float32), (matrix @ grid_matrix(grid, size))[:2], grid,
+                                  flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    likely = np.clip(over_picture, 1e-4, 1 - 1e-4)
+    found, labels = points
+    return quality_gate(MaskPrior(to_int8(np.log(likely / (1 - likely))), float('nan'), float('nan'),
+                                  len(found) > 0, found, labels))

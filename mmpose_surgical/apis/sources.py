@@ -1,0 +1,177 @@
+"""Where frames come from: a video file, a folder of pictures, frames at hand, a camera (no torch in here)."""
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmpose_surgical.errors import UserError
+from mmpose_surgical.pictures import read_picture
+
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+"""Files of a folder that are its frames, by their ending in any case."""
+
+Picture = np.ndarray | str | Path | None
+"""A frame at hand: BGR uint8 (H, W, 3), the path of one, or ``None`` for one that is lost."""
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One place in the timeline of a source.
+
+    Args:
+        index: Its number, from 0 in the order of display.
+        time: Seconds from the first frame.
+        picture: BGR uint8 (H, W, 3); ``None`` for a frame that cannot be read, whose place stays.
+        problem: Why not.
+        name: Of its file, in a folder.
+    """
+    index: int
+    time: float
+    picture: np.ndarray | None
+    problem: str = ''
+    name: str = ''
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """Frames in order of time.
+
+    Args:
+        name: For messages.
+        fps: Frames per second; ``None`` where nobody knows.
+        length: Number of frames; ``None`` where nobody knows.
+        read: Gives the frames from an index on.
+        path: Of a video file or folder.
+    """
+    name: str
+    fps: float | None
+    length: int | None
+    read: Callable[[int], Iterator[SourceFrame]]
+    path: Path | None = None
+
+    def frames(self, start: int = 0) -> Iterator[SourceFrame]:
+        """Frames from ``start`` on. One of another size than the first that was read counts as broken."""
+        size = None
+        for frame in self.read(start):
+            if frame.picture is not None:
+                size = size or frame.picture.shape
+                if frame.picture.shape != size:
+                    told = '{1}x{0}, the first is {3}x{2}'.format(*frame.picture.shape[:2], *size[:2])
+                    frame = replace(frame, picture=None, problem=f'the picture is {told}')
+            yield frame
+
+
+def open_source(source: 'FrameSource | str | Path | int | Iterable[Picture]', fps: float | None = None) -> FrameSource:
+    """A source of frames.
+
+    Args:
+        source: A video file; a folder of pictures, in the order of the numbers in their names; a list or generator of
+            frames; or the number of a camera.
+        fps: Frames per second of what does not know it itself: folders and frames at hand. A camera's own, if it tells
+            any, is overruled.
+
+    Raises:
+        UserError: There is no such thing, it holds no frame, or ``fps`` contradicts a video.
+    """
+    if fps is not None and not 0 < fps < float('inf'):
+        raise UserError(f'fps is {fps}', fix='give the frames per second, more than 0')
+    if isinstance(source, FrameSource):
+        return source if fps is None else replace(source, fps=fps)
+    if isinstance(source, int) and not isinstance(source, bool):
+        return _camera(source, fps)
+    if not isinstance(source, (str, Path)):
+        return _at_hand(source, fps)
+    path = Path(source)
+    if path.is_dir():
+        return _folder(path, fps)
+    if not path.is_file():
+        raise UserError('there is no such video or folder', path, 'check the path')
+    if path.suffix.lower() in PICTURES:
+        raise UserError('this is one picture', path, 'name its folder, or a video')
+    return _video(path, fps)
+
+
+def _video(path: Path, fps: float | None) -> FrameSource:
+    from mmpose_surgical.datasets.video_file import index_of, read_in_order
+    index = index_of(path)
+    if fps is not None:
+        raise UserError('a video knows its own frame rate', path, 'leave fps out')
+
+    def read(start: int) -> Iterator[SourceFrame]:
+        for number, picture in read_in_order(path, start):
+            yield SourceFrame(number, index.time_of(number), picture,
+                              '' if picture is not None else 'the frame cannot be decoded')
+
+    return FrameSource(path.name, index.fps, len(index.pts), read, path)
+
+
+def _folder(path: Path, fps: float | None) -> FrameSource:
+    files = sorted((file for file in path.iterdir() if file.suffix.lower() in PICTURES), key=_by_numbers)
+    if not files:
+        raise UserError('no pictures in the folder', path, f'put frames there ({", ".join(PICTURES)}), or name a video')
+
+    def read(start: int) -> Iterator[SourceFrame]:
+        return (_read(number, file, fps) for number, file in enumerate(files[start:], start))
+
+    return FrameSource(path.name, fps, len(files), read, path)
+
+
+def _by_numbers(file: Path) -> tuple:
+    """Sorts frame2 before frame10."""
+    return tuple((int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', file.name))
+
+
+def _read(number: int, frame: Picture, fps: float | None) -> SourceFrame:
+    seconds = number / fps if fps else 0.
+    if frame is None:
+        return SourceFrame(number, seconds, None, 'no picture was given')
+    if not isinstance(frame, np.ndarray):
+        try:
+            return SourceFrame(number, seconds, read_picture(frame), name=Path(frame).name)
+        except UserError as error:
+            return SourceFrame(number, seconds, None, error.what, Path(frame).name)
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
+        raise UserError(f'the picture is {frame.dtype} of shape {frame.shape}, not uint8 (height, width, 3)',
+                        f'frame {number}', 'convert it, e.g. with cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)')
+    return SourceFrame(number, seconds, frame)
+
+
+def _at_hand(frames: Iterable[Picture], fps: float | None) -> FrameSource:
+    try:
+        iter(frames)
+    except TypeError:
+        raise UserError(f'{type(frames).__name__} is no source of frames',
+                        fix='give a video file, a folder, a list or generator of frames, or a camera number') from None
+
+    def read(start: int) -> Iterator[SourceFrame]:
+        return (_read(number, frame, fps) for number, frame in enumerate(frames) if number >= start)
+
+    length = len(frames) if hasattr(frames, '__len__') else None
+    return FrameSource('frames', fps, length, read)
+
+
+def _camera(number: int, fps: float | None) -> FrameSource:
+    """Live frames with the time at which they came; a camera has no end, so break off the loop."""
+    camera = cv2.VideoCapture(number)
+    if not camera.isOpened():
+        raise UserError(f'camera {number} cannot be opened', fix='check the connection and who else uses it')
+
+    def read(start: int) -> Iterator[SourceFrame]:
+        begin = time.monotonic()
+        try:
+            index = 0
+            while True:
+                found, picture = camera.read()
+                if not found:
+                    return
+                if index >= start:
+                    yield SourceFrame(index, time.monotonic() - begin, picture)
+                index += 1
+        finally:
+            camera.release()
+
+    return FrameSource(f'camera {number}', fps or camera.get(cv2.CAP_PROP_FPS) or None, None, read)
