@@ -83,6 +83,9 @@ METHODS = [
     refiner('refine_prior_aux', 'simulated'),
     refiner('refine_prior', 'grabcut'),
     refiner('refine_prior_aux', 'grabcut'),
+    # Its mask branch has learnt masks that it did not see, and can take the segmenter's place (runtime_prior.py).
+    Method('refine_prior_aux_dropout', 'bench_refine_prior_aux',
+           ('prior.backend=simulated', 'model.head.mask_dropout=0.2'), chain=True, seeds=1),
     Method('in_sample_simulated', 'bench_refine_prior_aux', ('prior.backend=simulated', 'coarse.out_of_fold=False'),
            chain=True),
     # Half as long as the coarse network elsewhere: the question is which tool acts, and that is learnt by then.

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mmpose_surgical.compat import silence_pkg_resources
 from mmpose_surgical.errors import UserError
@@ -40,11 +41,19 @@ def run_tool(main: Callable[[], int | None]) -> None:
 
 
 @contextmanager
-def progress_bar(what: str, visible: bool = True) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, gone when the work is done; what it gives is called with how many are done and of how many."""
+def progress_bar(what: str, visible: bool = True, speed: str = '') -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, gone when the work is done; what it gives is called with how many are done and of how many.
+
+    ``speed``, e.g. ``frames/s``, shows how fast it goes too.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    with Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), transient=True,
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+
+    class Speed(ProgressColumn):
+        def render(self, task: Any) -> str:
+            return f'{task.speed:.1f} {speed}' if speed and task.speed else ''
+
+    with Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn(), transient=True,
                   console=Console(stderr=True)) as bar:
         task = bar.add_task(what, visible=visible)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -124,6 +124,8 @@ class SurgicalLandmarkInferencer:
         options = dict(options or {})
         self.run = load_run(model, weights, options)
         self.batch_size = batch_size
+        self.prior_every = prior_every
+        self.heatmaps = heatmaps
         self.thresholds = _thresholds(score_thr, self.run)
         self.dataset_meta = parse_pose_metainfo(SurgicalClipDataset.METAINFO)
         refines = self.run.coarse is not None

@@ -41,10 +41,11 @@ def draw_overlay(picture: np.ndarray, frame: Frame, points: Predictions, prior: 
     if prior_name:
         caption += f'   prior: {prior_name}' + ('' if prior is not None and prior.valid else ' (none)')
     width = picture.shape[1]
-    return np.vstack([draw_marks(picture, frame, points, prior), caption_bar(width, _unit(width), [caption, _LEGEND])])
+    return np.vstack([draw_marks(picture, frame, points, prior),
+                      caption_bar(width, relative_size(width), [caption, _LEGEND])])
 
 
-def _unit(width: int) -> float:
+def relative_size(width: int) -> float:
     """Size of marks and letters relative to those on a picture of 640 px."""
     return max(width / 640, 0.5)
 
@@ -53,25 +54,37 @@ def draw_marks(picture: np.ndarray, frame: Frame, points: Predictions, prior: Ma
     """:func:`draw_overlay` without the caption: (H, W, 3) BGR uint8."""
     canvas = picture.copy()
     height, width = canvas.shape[:2]
-    unit = _unit(width)
-    thick = max(1, round(1.5 * unit))
+    unit = relative_size(width)
+    thick = line_width(unit)
     if prior is not None and prior.valid:
-        mask = cv2.resize(prior.probability(), (width, height)) > 0.5
-        outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.drawContours(canvas, outlines, -1, PRIOR_COLOUR, thick, cv2.LINE_AA)
+        cv2.drawContours(canvas, prior_outlines(prior, (width, height)), -1, PRIOR_COLOUR, thick, cv2.LINE_AA)
     for tool in frame.active_tools:
         for point in tool.points:
             centre = (round(point.x), round(point.y))
             cv2.circle(canvas, centre, round(9 * unit), (0, 0, 0), thick + 2, cv2.LINE_AA)
             cv2.circle(canvas, centre, round(9 * unit), COLOURS[point.landmark], thick, cv2.LINE_AA)
     for landmark, x, y, score in zip(points.landmark, points.x, points.y, points.score):
-        centre = (round(float(x)), round(float(y)))
-        for colour, extra in (((0, 0, 0), 2), (COLOURS[str(landmark)], 0)):
-            cv2.drawMarker(canvas, centre, colour, cv2.MARKER_TILTED_CROSS, round(13 * unit), thick + extra,
-                           cv2.LINE_AA)
-            cv2.putText(canvas, f'{score:.2f}', (centre[0] + round(10 * unit), centre[1] - round(6 * unit)),
-                        cv2.FONT_HERSHEY_SIMPLEX, 0.42 * unit, colour, thick + extra, cv2.LINE_AA)
+        mark_point(canvas, str(landmark), float(x), float(y), float(score), unit)
     return canvas
+
+
+def line_width(unit: float) -> int:
+    return max(1, round(1.5 * unit))
+
+
+def prior_outlines(prior: MaskPrior, size: tuple[int, int]) -> list[np.ndarray]:
+    """Outlines of a mask prior, int32 (P, 1, 2) each, in a picture of (width, height)."""
+    mask = cv2.resize(prior.probability(), size) > 0.5
+    return list(cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0])
+
+
+def mark_point(canvas: np.ndarray, landmark: str, x: float, y: float, score: float, unit: float) -> None:
+    """Draw a predicted point with its score into a picture; ``unit`` as of :func:`relative_size`."""
+    centre, thick = (round(x), round(y)), line_width(unit)
+    for colour, extra in (((0, 0, 0), 2), (COLOURS[landmark], 0)):
+        cv2.drawMarker(canvas, centre, colour, cv2.MARKER_TILTED_CROSS, round(13 * unit), thick + extra, cv2.LINE_AA)
+        cv2.putText(canvas, f'{score:.2f}', (centre[0] + round(10 * unit), centre[1] - round(6 * unit)),
+                    cv2.FONT_HERSHEY_SIMPLEX, 0.42 * unit, colour, thick + extra, cv2.LINE_AA)
 
 
 def draw_truth(picture: np.ndarray, frame: Frame) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Predicting a whole video into files: what tools/predict.py does."""
