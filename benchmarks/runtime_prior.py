@@ -24,7 +24,7 @@ from mmpose_surgical.apis.inferencer import SurgicalLandmarkInferencer
 from mmpose_surgical.apis.mask_prior import LiveMaskPrior
 from mmpose_surgical.apis.trained_run import load_run
 from mmpose_surgical.datasets.annotations import load_annotations
-from mmpose_surgical.datasets.records import Annotations, Clip, Frame
+from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.evaluation.comparison import compare
 from mmpose_surgical.evaluation.evaluator import Rules, match_runs
@@ -70,11 +70,12 @@ def inferencer_of(folder: Path, prior: str, every: int) -> SurgicalLandmarkInfer
 
 
 def predict(inferencer: SurgicalLandmarkInferencer, annotations: Annotations,
-            clips: dict[Clip, list[Frame]]) -> tuple[Predictions, float]:
+            clips: list[list[Frame]]) -> tuple[Predictions, float]:
     """Points of the annotated frames of clips, each predicted like a video of its own, and seconds a frame."""
     segment = inferencer._segment and inferencer._segment.segment
     rows, count, began = [], 0, time.monotonic()
-    for clip, frames in clips.items():
+    for frames in clips:
+        clip = frames[0].clip
         by_place = {frame.frame_id - clip.start_frame: frame for frame in frames}
         if isinstance(segment, RenderedPrior):
             segment.frames = by_place
@@ -130,9 +131,9 @@ def main() -> None:
     torch.set_num_threads(1)
     annotations = load_annotations(DATA)
     frames = frames_of_split(annotations, 'test')
-    clips: dict[Clip, list[Frame]] = defaultdict(list)
+    clips: dict[int, list[Frame]] = defaultdict(list)
     for frame in frames:
-        clips[frame.clip].append(frame)
+        clips[frame.clip.id].append(frame)
     rules = Rules(landmarks=annotations.landmarks)
     rows, references = [], {}
     for model, prior, every in ROWS:
@@ -140,7 +141,7 @@ def main() -> None:
         runs, seconds = [], []
         for seed in args.seeds:
             folder = args.runs / f'seed{seed}' / f'bench_{model}' if args.runs else method.folder(seed)
-            points, each = predict(inferencer_of(folder, prior, every), annotations, clips)
+            points, each = predict(inferencer_of(folder, prior, every), annotations, list(clips.values()))
             runs.append(points)
             seconds.append(each)
         found = evaluate_in_full(frames, runs, [None] * len(runs), rules, by=())

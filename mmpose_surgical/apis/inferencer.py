@@ -129,15 +129,7 @@ class SurgicalLandmarkInferencer:
         self.thresholds = _thresholds(score_thr, self.run)
         self.dataset_meta = parse_pose_metainfo(SurgicalClipDataset.METAINFO)
         refines = self.run.coarse is not None
-        front = self.run.coarse or self.run
-        self._coarse = StreamedNetwork(load_model(front.cfg, front.checkpoint, device), front.cfg)
-        self._refiner = StreamedNetwork(load_model(self.run.cfg, self.run.checkpoint, device),
-                                        self.run.cfg) if refines else None
-        # Maps are wanted of the coarse network in front of a refiner, and of the last network if asked for.
-        self._coarse.model.test_cfg['output_heatmaps'] = refines or heatmaps
-        if refines:
-            self._refiner.model.test_cfg['output_heatmaps'] = heatmaps
-        self._shares_stem = refines and self.run.cfg.get('stem') == 'shared'
+        # Decided before weights are loaded, which takes seconds.
         self.prior: dict[str, Any] = dict(backend=NONE)
         self._segment: RuntimePrior | None = None
         if isinstance(prior, LiveMaskPrior):
@@ -150,6 +142,15 @@ class SurgicalLandmarkInferencer:
         elif prior not in (None, NONE):
             raise UserError(f'this model takes no mask prior, and {prior} was named', self.run.checkpoint.parent,
                             'leave it out')
+        front = self.run.coarse or self.run
+        self._coarse = StreamedNetwork(load_model(front.cfg, front.checkpoint, device), front.cfg)
+        # Maps are wanted of the coarse network in front of a refiner, and of the last network if asked for.
+        self._coarse.model.test_cfg['output_heatmaps'] = refines or heatmaps
+        self._refiner = None
+        if refines:
+            self._refiner = StreamedNetwork(load_model(self.run.cfg, self.run.checkpoint, device), self.run.cfg)
+            self._refiner.model.test_cfg['output_heatmaps'] = heatmaps
+        self._shares_stem = refines and self.run.cfg.get('stem') == 'shared'
 
     @property
     def networks(self) -> list[StreamedNetwork]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from video_files import number_of, picture, write_video
 
 from mmpose_surgical.datasets import video_file
-from mmpose_surgical.datasets.video_file import VideoFile, index_of, open_video
+from mmpose_surgical.datasets.video_file import VideoFile, index_of, open_video, read_in_order
 from mmpose_surgical.errors import UserError
 
 COUNT = 60
@@ -117,3 +117,34 @@ def test_bad_files_are_named(tmp_path, videos):
     (tmp_path / 'cut.mp4').write_bytes(content[:len(content) // 2])
     with pytest.raises(UserError, match='cut.mp4'):
         VideoFile(tmp_path / 'cut.mp4').read(COUNT - 1)
+
+
+def damaged(path, out, *which):
+    """A copy of a video in which packets, by their place in the file, are noise behind their first bytes."""
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    for place in which:
+        pos, size = packets[place]
+        content[pos + 8:pos + size] = rng.bytes(size - 8)
+    out.write_bytes(content)
+    return out
+
+
+def test_reading_in_order_gives_every_frame_once(videos):
+    for name in ('short', 'uneven', 'odd', 'matroska', 'mpeg4'):
+        found = [(number, number_of(frame)) for number, frame in read_in_order(videos[name])]
+        assert found == [(number, number) for number in range(COUNT)], name
+    for start in (1, 11, 12, 37, COUNT - 1, COUNT):
+        found = [(number, number_of(frame)) for number, frame in read_in_order(videos['short'], start)]
+        assert found == [(number, number) for number in range(start, COUNT)]
+
+
+def test_damage_leaves_every_other_frame_its_number(videos, tmp_path):
+    path = damaged(videos['short'], tmp_path / 'damaged.mp4', 20, 21)
+    found = dict(read_in_order(path))
+    assert list(found) == list(range(COUNT))
+    lost = [number for number, frame in found.items() if frame is None]
+    assert lost and set(lost) < set(range(12, 24))  # the group of pictures that was hit
+    assert all(number_of(frame) == number for number, frame in found.items() if not 12 <= number < 24)
