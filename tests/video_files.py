@@ -50,3 +50,16 @@ def write_video(path: Path, count: int, *, size: tuple[int, int] = (96, 64), gop
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+def damaged(path: Path, out: Path, *which: int) -> Path:
+    """A copy of a video in which packets, by their place in the file, are noise behind their first bytes."""
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    for place in which:
+        pos, size = packets[place]
+        content[pos + 8:pos + size] = rng.bytes(size - 8)
+    out.write_bytes(content)
+    return out

@@ -175,7 +175,9 @@ def report(video: Video, folder: Path, outputs: list[Path], console: Console) ->
             broken.append(f'{record["frame"]} ({record["problem"]})')
     console.print(f'{counts.get("point", 0)} frames with points, {counts.get("none", 0)} without', highlight=False)
     if broken:
-        console.print(f'{counts["broken"]} frames could not be read and were skipped: {list_problems(broken, 5)}',
-                      highlight=False, markup=False, soft_wrap=True)
+        smeared = '' if video.source.path.is_dir() else (
+            '; frames behind them, up to the next key picture, may be smeared')
+        console.print(f'{counts["broken"]} frames could not be read and were skipped: {list_problems(broken, 5)}'
+                      f'{smeared}', highlight=False, markup=False, soft_wrap=True)
     console.print(f'written: {folder} ({", ".join(path.name for path in outputs[1:])})', highlight=False,
                   soft_wrap=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from video_files import number_of, picture, write_video
+from video_files import damaged, number_of, picture, write_video
 
 from mmpose_surgical.datasets import video_file
 from mmpose_surgical.datasets.video_file import VideoFile, index_of, open_video, read_in_order
@@ -117,19 +117,6 @@ def test_bad_files_are_named(tmp_path, videos):
     (tmp_path / 'cut.mp4').write_bytes(content[:len(content) // 2])
     with pytest.raises(UserError, match='cut.mp4'):
         VideoFile(tmp_path / 'cut.mp4').read(COUNT - 1)
-
-
-def damaged(path, out, *which):
-    """A copy of a video in which packets, by their place in the file, are noise behind their first bytes."""
-    with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    content = bytearray(path.read_bytes())
-    rng = np.random.default_rng(0)
-    for place in which:
-        pos, size = packets[place]
-        content[pos + 8:pos + size] = rng.bytes(size - 8)
-    out.write_bytes(content)
-    return out
 
 
 def test_reading_in_order_gives_every_frame_once(videos):
