@@ -149,8 +149,8 @@ def read_in_order(path: str | Path, start: int = 0) -> Iterator[tuple[int, np.nd
     """Every frame of a video once, from number ``start`` on, in the order of display.
 
     Yields:
-        Number and picture, BGR uint8 (H, W, 3), ``None`` where a frame cannot be decoded or comes out damaged: the
-        frames behind it keep their numbers.
+        Number and picture, BGR uint8 (H, W, 3), ``None`` where a frame cannot be decoded or is flagged as damaged.
+        Those behind it keep their numbers; up to the next key picture they may be smeared, since they refer to it.
 
     Raises:
         UserError: The file is missing, no video, or has no time stamps.

@@ -81,7 +81,7 @@ def prior_outlines(prior: MaskPrior, size: tuple[int, int]) -> list[np.ndarray]:
 def mark_point(canvas: np.ndarray, landmark: str, x: float, y: float, score: float, unit: float) -> None:
     """Draw a predicted point with its score into a picture; ``unit`` as of :func:`relative_size`."""
     centre, thick = (round(x), round(y)), line_width(unit)
-    for colour, extra in (((0, 0, 0), 2), (COLOURS[landmark], 0)):
+    for colour, extra in (((0, 0, 0), max(2, round(2 * unit))), (COLOURS[landmark], 0)):
         cv2.drawMarker(canvas, centre, colour, cv2.MARKER_TILTED_CROSS, round(13 * unit), thick + extra, cv2.LINE_AA)
         cv2.putText(canvas, f'{score:.2f}', (centre[0] + round(10 * unit), centre[1] - round(6 * unit)),
                     cv2.FONT_HERSHEY_SIMPLEX, 0.42 * unit, colour, thick + extra, cv2.LINE_AA)
