@@ -37,9 +37,12 @@ from mmpose_surgical.priors.base import MaskPrior, PriorFrame
 RESULTS = ROOT / 'benchmarks/results'
 DATA = ROOT / 'data/bench'
 DROPOUT, PLAIN = 'refine_prior_aux_dropout', 'refine_prior_aux_simulated'
+MODELS = {DROPOUT: 'mask dropout 0.2', PLAIN: 'no mask dropout'}
 # Model, prior, every n-th frame; the first is what the others are compared with.
-ROWS = [(DROPOUT, 'simulated', 1), (DROPOUT, 'grabcut', 1), (DROPOUT, 'grabcut', 2), (DROPOUT, 'grabcut', 3),
-        (DROPOUT, 'aux', 1), (DROPOUT, 'none', 1), (PLAIN, 'simulated', 1), (PLAIN, 'grabcut', 1), (PLAIN, 'none', 1)]
+ROWS = [(DROPOUT, 'simulated', 1), (DROPOUT, 'aux', 1), (DROPOUT, 'none', 1), (PLAIN, 'simulated', 1),
+        (PLAIN, 'none', 1), (DROPOUT, 'grabcut', 1), (DROPOUT, 'grabcut', 3), (PLAIN, 'grabcut', 1)]
+LEVELS = (0.5, 0.6, 0.7)
+"""Thresholds for all points, higher than those of training: what it costs to be quieter."""
 
 
 class RenderedPrior(LiveMaskPrior):
@@ -63,15 +66,15 @@ class RenderedPrior(LiveMaskPrior):
 
 def inferencer_of(folder: Path, prior: str, every: int) -> SurgicalLandmarkInferencer:
     if prior != 'simulated':
-        return SurgicalLandmarkInferencer(folder, prior=prior, prior_every=every, batch_size=8)
+        return SurgicalLandmarkInferencer(folder, prior=prior, prior_every=every, batch_size=8, score_thr=0.)
     run = load_run(folder)
     return SurgicalLandmarkInferencer(folder, prior=RenderedPrior(run.facts['prior_config'], run.prompt_thresholds),
-                                      batch_size=8)
+                                      batch_size=8, score_thr=0.)
 
 
 def predict(inferencer: SurgicalLandmarkInferencer, annotations: Annotations,
             clips: list[list[Frame]]) -> tuple[Predictions, float]:
-    """Points of the annotated frames of clips, each predicted like a video of its own, and seconds a frame."""
+    """All points of the annotated frames of clips, each predicted like a video of its own, and seconds a frame."""
     segment = inferencer._segment and inferencer._segment.segment
     rows, count, began = [], 0, time.monotonic()
     for frames in clips:
@@ -91,7 +94,7 @@ def predict(inferencer: SurgicalLandmarkInferencer, annotations: Annotations,
 def cell(found: dict[str, Any], reference: dict[str, Any] | None) -> dict[str, Any]:
     """F1 by landmark with interval, differences, false points."""
     overall = found['results']['overall']
-    out: dict[str, Any] = {name: {key: one[key] for key in ('tp', 'fp', 'fn', 'f1', 'ci95')}
+    out: dict[str, Any] = {name: {key: one[key] for key in ('tp', 'fp', 'fn', 'f1', 'ci95') if key in one}
                            for name, one in overall.items()}
     out['false_points_per_idle_minute'] = found['false_points_per_idle_minute']['all']
     if reference is not None:
@@ -116,9 +119,16 @@ def table(rows: Sequence[dict[str, Any]], command: str, machine: dict[str, Any])
             100 * value for value in (row['less_simulated'][name]['difference'], *row['less_simulated'][name]['ci95'])))
             for name in ('tip', 'anchor')]
         told = dict(simulated='simulated (a stand-in)', grabcut='grabcut (a stand-in)')
-        lines.append(' | '.join(['| ' + dict({DROPOUT: 'mask dropout 0.2', PLAIN: 'no mask dropout'})[row['model']],
+        lines.append(' | '.join(['| ' + MODELS[row['model']],
                                  told.get(row['prior'], row['prior']), str(row['every']), *cells, *gaps,
                                  f'{row["false_points_per_idle_minute"]:.0f} |']))
+    lines += ['', '## Quieter', '', 'A higher threshold for all points (`--score-thr`) costs F1 and leaves fewer false '
+              'points where nothing acts: tip F1 / anchor F1 / false points per idle minute.', '',
+              '| model | prior | every | ' + ' | '.join(map(str, LEVELS)) + ' |',
+              '| --- | --- | ---: |' + ' ---: |' * len(LEVELS)]
+    lines += [f'| {MODELS[row["model"]]} | {row["prior"]} | {row["every"]} | ' + ' | '.join(
+        f'{100 * one["tip"]["f1"]:.1f} / {100 * one["anchor"]["f1"]:.1f} / {one["false_points_per_idle_minute"]:.0f}'
+        for one in row['quieter'].values()) + ' |' for row in rows]
     return '\n'.join([*lines, ''])
 
 
@@ -138,22 +148,26 @@ def main() -> None:
     rows, references = [], {}
     for model, prior, every in ROWS:
         method = next(method for method in METHODS if method.name == model)
-        runs, seconds = [], []
+        runs, thresholds, seconds = [], [], []
         for seed in args.seeds:
             folder = args.runs / f'seed{seed}' / f'bench_{model}' if args.runs else method.folder(seed)
-            points, each = predict(inferencer_of(folder, prior, every), annotations, list(clips.values()))
+            inferencer = inferencer_of(folder, prior, every)
+            points, each = predict(inferencer, annotations, list(clips.values()))
             runs.append(points)
+            thresholds.append(inferencer.run.thresholds)
             seconds.append(each)
-        found = evaluate_in_full(frames, runs, [None] * len(runs), rules, by=())
-        matched = match_runs(frames, runs, [None] * len(runs), rules)
+        found = evaluate_in_full(frames, runs, thresholds, rules, by=())
+        matched = match_runs(frames, runs, thresholds, rules)
+        quieter = {str(level): cell(evaluate_in_full(frames, runs, [level] * len(runs), rules, by=(), resamples=0),
+                                    None) for level in LEVELS}
         reference = None
         if prior == 'simulated':
             references[model] = matched
         else:
             reference = compare(matched, references[model], paired_seeds=True)
         rows.append(dict(model=model, prior=prior, every=every, seeds=args.seeds, frames=len(frames),
-                         videos=len({frame.video.name for frame in frames}), seconds_per_frame=float(np.mean(seconds)),
-                         **cell(found, reference)))
+                         videos=len({frame.video.name for frame in frames}),
+                         seconds_per_frame=float(np.mean(seconds)), quieter=quieter, **cell(found, reference)))
         print(model, prior, every, {name: round(100 * rows[-1][name]['f1'], 1) for name in ('tip', 'anchor')},
               flush=True)
     command, machine = 'python benchmarks/runtime_prior.py', describe_machine()

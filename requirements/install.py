@@ -23,8 +23,9 @@ ROOT = HERE.parent
 STAMP_NAME = '.mmpose_surgical_setup.json'
 INPUTS = ('constraints.txt', 'runtime.txt', 'demo.txt', 'dev.txt', 'install.py', '../setup.py')
 KEPT_IN_OWN_ENVIRONMENT = ('torch', 'torchvision', 'numpy', 'opencv-python')
-# xtcocotools ships wheels for numpy 1 only; without a compiler this older pair is the way.
-NO_COMPILER_PINS = {'numpy': 'numpy==1.26.4', 'opencv-python': 'opencv-python==4.11.0.86'}
+# xtcocotools ships wheels for numpy 1 only; without a compiler this older set is the way.
+NUMPY_1_PINS = {'ml_dtypes': 'ml_dtypes==0.5.4'}
+NO_COMPILER_PINS = {'numpy': 'numpy==1.26.4', 'opencv-python': 'opencv-python==4.11.0.86', **NUMPY_1_PINS}
 FULL_MMCV = 'mmcv==2.1.0'
 NEEDED_GB = 9
 # A torchvision built for another torch imports and fails at its first compiled op only.
@@ -216,6 +217,8 @@ class Setup:
         """Constraints that keep what a chosen environment has; an empty one leaves the version to pip."""
         own = {name: f'{name}=={self.installed[name]}' for name in KEPT_IN_OWN_ENVIRONMENT
                if name in self.installed}
+        if own.get('numpy', '').startswith('numpy==1.'):
+            own |= NUMPY_1_PINS
         if 'torch' in own and 'torchvision' not in own:
             if '+' in self.installed['torch']:
                 raise SetupError(f'{own["torch"]} is there without its torchvision, and PyPI has none for '

@@ -18,13 +18,13 @@ from mmpose_surgical.apis.mask_prior import LiveMaskPrior
 from mmpose_surgical.apis.runtime_prior import AUX, NONE, RuntimePrior, own_prior, resolve_runtime_prior
 from mmpose_surgical.apis.sources import FrameSource, Picture, SourceFrame, open_source
 from mmpose_surgical.apis.streaming import SlidingWindow, StreamedNetwork, samples_of
-from mmpose_surgical.apis.trained_run import TrainedRun, load_run
+from mmpose_surgical.apis.trained_run import load_run
 from mmpose_surgical.datasets.clip_dataset import SurgicalClipDataset
 from mmpose_surgical.datasets.transforms import picture_to_heatmap, warp_coarse, warp_prior
 from mmpose_surgical.datasets.windows import frame_step
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import surest_of_equal
-from mmpose_surgical.landmarks import LANDMARKS, SLOTS, landmark_of
+from mmpose_surgical.landmarks import SLOTS, landmark_of
 from mmpose_surgical.pipeline.predict import load_model, stored_maps
 from mmpose_surgical.priors.base import MaskPrior
 from mmpose_surgical.priors.prompts import PromptRule, prompts_from_points
@@ -126,7 +126,7 @@ class SurgicalLandmarkInferencer:
         self.batch_size = batch_size
         self.prior_every = prior_every
         self.heatmaps = heatmaps
-        self.thresholds = _thresholds(score_thr, self.run)
+        self.thresholds = self.run.thresholds_or(score_thr)
         self.dataset_meta = parse_pose_metainfo(SurgicalClipDataset.METAINFO)
         refines = self.run.coarse is not None
         # Decided before weights are loaded, which takes seconds.
@@ -268,19 +268,20 @@ class SurgicalLandmarkInferencer:
             sample.set_metainfo(dict(prior_valid=0.))
         features = network.features([[target.feature] for target in targets])
         priors: list[MaskPrior | None] = [None] * len(targets)
+        entered: list[np.ndarray] = []
         if self._segment:
             priors = [self._segment(target.source.picture, found.pred_instances.keypoints[0],
                                     found.pred_instances.keypoint_scores[0], target.source.index)
                       for target, found in zip(targets, coarse)]
+            entered = [warp_prior(prior, target.source.picture.shape[:2], matrix, size)
+                       for prior, target, matrix in zip(priors, targets, matrices)]
         elif self.prior['backend'] == AUX:
-            masks = network.masks(features, samples)
-            priors = [own_prior(mask, self._prompts(found, target), matrix, _size(target))
-                      for mask, found, target, matrix in zip(masks, coarse, targets, matrices)]
-        for target, sample, prior, matrix in zip(targets, samples, priors, matrices):
-            if prior is not None:
-                mask = warp_prior(prior, target.source.picture.shape[:2], matrix, size)
-                sample.prior_fields.mask = torch.from_numpy(mask[None])
-                sample.set_metainfo(dict(prior_valid=float(prior.valid)))
+            own = [own_prior(mask, self._prompts(found, target), matrix, _size(target)) for mask, found, target, matrix
+                   in zip(network.masks(features, samples), coarse, targets, matrices)]
+            entered, priors = [mask for mask, _ in own], [prior for _, prior in own]
+        for sample, mask, prior in zip(samples, entered, priors):
+            sample.prior_fields.mask = torch.from_numpy(mask[None].astype(np.float32))
+            sample.set_metainfo(dict(prior_valid=float(prior.valid)))
         refined = network.predict(features, samples)
         for sample in refined:
             del sample.prior_fields
@@ -301,19 +302,6 @@ class SurgicalLandmarkInferencer:
             if score > 0 and (least is None or score >= least):
                 points.append(dict(landmark=landmark_of(slot), x=x, y=y, score=score))
         return sorted(surest_of_equal(points), key=lambda point: -point['score'])
-
-
-def _thresholds(asked: float | Mapping[str, float | None] | None, run: TrainedRun) -> dict[str, float | None]:
-    """Least scores by landmark."""
-    if asked is None:
-        asked = run.thresholds
-    if asked is None:
-        raise UserError('nothing says from which score on a point counts', run.checkpoint.parent,
-                        'name the work directory of a finished training, or give score_thr (--score-thr)')
-    values = dict(asked) if isinstance(asked, Mapping) else dict.fromkeys(LANDMARKS, asked)
-    if missing := [name for name in LANDMARKS if name not in values]:
-        raise UserError(f'no score threshold for {", ".join(missing)}', fix='give one for each landmark')
-    return values
 
 
 def _size(target: _Seen) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """What tools/train.py left in a work directory, as far as a new video needs it."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mmpose_surgical.datasets.boxes import PICTURE
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.thresholds import read_thresholds
 from mmpose_surgical.files import read_json
+from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.pipeline.artifacts import RECORD
 from mmpose_surgical.pipeline.config import load_config
 from mmpose_surgical.pipeline.finish import THRESHOLDS
@@ -42,6 +44,21 @@ class TrainedRun:
     @property
     def name(self) -> str:
         return self.checkpoint.parent.name
+
+    def thresholds_or(self, asked: float | Mapping[str, float | None] | None) -> dict[str, float | None]:
+        """Least scores by landmark: what was asked for, one for all or each its own, else those of training.
+
+        Raises:
+            UserError: Nobody chose any, or a landmark has none.
+        """
+        asked = self.thresholds if asked is None else asked
+        if asked is None:
+            raise UserError('nothing says from which score on a point counts', self.checkpoint.parent,
+                            'name the work directory of a finished training, or give score_thr (--score-thr)')
+        values = dict(asked) if isinstance(asked, Mapping) else dict.fromkeys(LANDMARKS, asked)
+        if missing := [name for name in LANDMARKS if name not in values]:
+            raise UserError(f'no score threshold for {", ".join(missing)}', fix='give one for each landmark')
+        return values
 
 
 def dumped_config(folder: Path) -> Path:

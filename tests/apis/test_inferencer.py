@@ -1,52 +1,18 @@
 """New videos by trained models: what tools/test.py finds in the same frames, and what it cannot know."""
 import shutil
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from inferencer_checks import all_points, check_against_test, inferencer_of
 from pipeline_runs import evaluate
+from sam_models import write_tiny_sam2
 
-from mmpose_surgical.datasets.annotations import load_annotations
-from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.evaluation.predictions import read_predictions
-from mmpose_surgical.landmarks import SLOTS, landmark_of
 
 COARSE, REFINER = 'demo_coarse', 'demo_refine_prior_aux'
 # Trained without; the branch is there, and what it gives does not matter here.
 DROPOUT = {'model.head.mask_dropout': 0.2}
-
-
-def inferencer_of(*args, **kwargs):
-    from mmpose_surgical.apis.inferencer import SurgicalLandmarkInferencer
-    return SurgicalLandmarkInferencer(*args, **kwargs)
-
-
-def clip_of(frame, root: Path) -> list[Path]:
-    """All frames of the clip of an annotated frame."""
-    return [frame.file(root, number).path for number in range(frame.clip.start_frame, frame.clip.end_frame + 1)]
-
-
-def all_points(sample) -> dict[str, list]:
-    """Points of a sample whatever their score, by landmark."""
-    found = sample.pred_instances
-    rows = zip(SLOTS, found.keypoints[0].tolist(), found.keypoint_scores[0].tolist())
-    return sorted((landmark_of(slot), *xy, score) for slot, xy, score in rows if score > 0)
-
-
-def check_against_test(inferencer, predictions: Path, data: Path) -> None:
-    """Every annotated test frame, predicted within its clip as a stream, has the points of a predictions file."""
-    annotations = load_annotations(data)
-    expected = read_predictions(predictions)
-    for frame in frames_of_split(annotations, 'test'):
-        results = list(inferencer(clip_of(frame, annotations.root), fps=frame.video.fps))
-        assert [result.frame for result in results] == list(range(5))
-        found = all_points(results[frame.frame_id - frame.clip.start_frame].data_sample)
-        mine = expected.select(expected.image_id == frame.image_id)
-        rows = sorted(zip(mine.landmark.tolist(), mine.x.tolist(), mine.y.tolist(), mine.score.tolist()))
-        assert [row[0] for row in found] == [row[0] for row in rows] and rows
-        np.testing.assert_allclose([row[1:] for row in found], [row[1:] for row in rows], atol=2e-3)
 
 
 def test_coarse_points_are_those_of_the_test(refined, toy_data):
@@ -61,6 +27,14 @@ def test_refined_points_are_those_of_the_test(refined, toy_data, tmp_path):
     inferencer = inferencer_of(folder, prior='grabcut', batch_size=2)
     check_against_test(inferencer, tmp_path / 'out/test_predictions.json', toy_data)
     assert [network.calls for network in inferencer.networks] == [10, 10]  # two clips of five frames
+
+
+def test_refined_points_behind_a_sam_are_those_of_the_test(refined, toy_data, tmp_path):
+    folder, weights = refined / REFINER, f'prior.checkpoint={write_tiny_sam2(tmp_path / "sam2")}'
+    assert evaluate(folder / f'{REFINER}.py', folder / 'epoch_2.pth', tmp_path / 'out', 'prior.backend=sam2',
+                    weights) == 0
+    inferencer = inferencer_of(folder, prior='sam2', options=dict([weights.split('=')]))
+    check_against_test(inferencer, tmp_path / 'out/test_predictions.json', toy_data)
 
 
 def frames(count: int = 9) -> list[np.ndarray]:
@@ -162,8 +136,8 @@ def test_the_own_mask_branch_takes_the_segmenters_place(refined):
     result = next(inferencer(frames(3), fps=10))
     (mask, validity), = entered
     assert validity.tolist() == [1.] and result.prior.valid and len(result.prior.points_xy)
-    np.testing.assert_allclose(mask[0, 0, :, :2], 0.9, atol=0.02)
-    assert float(mask[0, 0, :, 5:].max()) < 0.01
+    np.testing.assert_allclose(mask[0, 0, :, :3], 1 / (1 + np.exp(-16 * 0.4)), rtol=1e-5)  # sharper than 0.9
+    np.testing.assert_allclose(mask[0, 0, :, 3:], 1 / (1 + np.exp(16 * 0.5)), rtol=1e-4)
     columns = np.flatnonzero(result.prior.mask().any(0))
     assert columns.min() == 0 and abs(columns.max() / result.prior.logits.shape[1] - 3 / 16) < 0.04
     # Nothing prompts: nothing is fed, as in training.

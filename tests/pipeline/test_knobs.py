@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from inferencer_checks import check_against_test, inferencer_of
 from pipeline_runs import ROOT, evaluate, tiny_options, train
 
 from mmpose_surgical.datasets.annotations import load_annotations
@@ -192,3 +193,16 @@ def test_oracle_priors_are_prompted_by_the_acting_tools(ablated, toy_data):
         prior = MaskPrior.from_record(*store.get(frame.image_id))
         tips = [(p.x, p.y) for tool in frame.active_tools for p in tool.points if p.landmark == 'tip']
         assert prior.points_xy.tolist() == round_prompts(tips).tolist()
+
+
+def test_a_stream_gives_the_points_of_the_test_with_these_knobs_too(ablated, toy_data, tmp_path):
+    folder = ablated / NAME
+    points = 'prior.points=coarse'  # a video has no others
+    assert evaluate(folder / f'{NAME}.py', final_checkpoint(folder), tmp_path / 'out', 'prior.backend=grabcut',
+                    points) == 0
+    inferencer = inferencer_of(folder, prior='grabcut', options=dict([points.split('=')]))
+    assert inferencer.look_ahead(10) == 0
+    check_against_test(inferencer, tmp_path / 'out/test_predictions.json', toy_data)
+    assert [network.calls for network in inferencer.networks] == [10, 0]  # the shared stem sees a frame once
+    with pytest.raises(UserError, match='no ground-truth points'):
+        inferencer_of(folder, prior='grabcut')

@@ -1,0 +1,67 @@
+"""Models to export."""
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+
+THRESHOLDS = dict(tip=0.05, anchor=0.05)
+
+
+@pytest.fixture(scope='session')
+def vivid(refined: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of :func:`refined`, its outputs made 25 times as large: points and masks then pass their thresholds.
+
+    A mask branch without mask dropout is no prior; name ``model.head.mask_dropout`` in the options for one that is.
+    """
+    import torch
+    folder = tmp_path_factory.mktemp('vivid') / 'runs'
+    shutil.copytree(refined, folder)
+    for checkpoint in folder.glob('*/epoch_*.pth'):
+        content = torch.load(checkpoint, weights_only=False)
+        for name, value in content['state_dict'].items():
+            if name.startswith(('head.final_layer', 'head.aux_head')):
+                value *= 25
+        torch.save(content, checkpoint)
+    return folder / 'demo_refine_prior_aux'
+
+
+@pytest.fixture(scope='session')
+def frames(toy_data: Path) -> list[np.ndarray]:
+    """The pictures of a toy video at 10 frames per second, as large as the network's input."""
+    return [cv2.imread(str(file)) for file in sorted((toy_data / 'frames/d').iterdir())]
+
+
+@pytest.fixture
+def untrained(plugin: ModuleType, root: Path, tmp_path: Path) -> Callable:
+    """Makes a run of a demo config with the weights that it starts from, its statistics and outputs made uneven."""
+    import torch
+    from mmpose.registry import MODELS
+    from pipeline_runs import TINY
+
+    from mmpose_surgical.apis.trained_run import TrainedRun
+    from mmpose_surgical.pipeline.config import load_config
+    from mmpose_surgical.pipeline.run import parse_options
+
+    def make(config: str, **options: object) -> TrainedRun:
+        sizes = [f'{key}={value}' for key, value in TINY.items()
+                 if key.startswith('codec.') and not ('rtmpose' in config and key != 'codec.input_size')]
+        cfg = load_config(root / f'configs/demo/{config}.py', parse_options(sizes) | options, tmp_path)
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model)
+        with torch.no_grad():
+            for name, value in model.state_dict().items():
+                if name.endswith(('running_mean', 'final_layer.weight')):
+                    value.normal_(std=0.1)
+                elif name.endswith('final_layer.bias'):  # maps without zeros, around which decoding is a lottery
+                    value.fill_(0.5)
+        checkpoint = tmp_path / config / 'epoch_1.pth'
+        checkpoint.parent.mkdir(exist_ok=True)
+        torch.save(dict(state_dict=model.state_dict()), checkpoint)
+        return TrainedRun(cfg, checkpoint, THRESHOLDS, {})
+    return make
