@@ -178,10 +178,10 @@ def main() -> None:
         f'{machine["torch"]}; pictures of 640x480, medians of ratios, both sides in turns.', '',
         '## Against a naive sliding window', '',
         'The limit is (T + f) / (1 + f), f the cost behind the per-frame half over the cost of that half.', '',
-        'The naive window passes its T frames together, which makes a frame cheaper than one by one; eight frames of the '
-        'stream together do so too.', '',
-        '| network | T | f | limit | speed-up | of the limit | in batches of 8 | of the limit | A/A | network calls per '
-        'frame | ms per frame |',
+        'The naive window passes its T frames together, which makes a frame cheaper than one by one; eight frames of '
+        'the stream together do so too.', '',
+        '| network | T | f | limit | speed-up | of the limit | in batches of 8 | of the limit | A/A | network calls '
+        'per frame | ms per frame |',
         '| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |',
         *(f'| {r["network"]} | {r["num_frames"]} | {r["f"]:.2f} | {r["limit"]:.2f} | {r["speedup"]:.2f} | '
           f'{r["of_limit"]:.2f} | {r["batched"]:.2f} | {r["batched_of_limit"]:.2f} | {r["a_a"]:.2f} | '
