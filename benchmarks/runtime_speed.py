@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results'
 SIZE = (256, 192)
 THREADS = 2
-ROUNDS, FRAMES = 25, 8
+ROUNDS, FRAMES = 11, 4
 _YOLO = """
 import sys
 from ultralytics import YOLO
