@@ -26,11 +26,12 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmpose_surgical.plugin  # noqa: F401
-from mmpose_surgical.apis.trained_run import TrainedRun, dumped_config, load_run
+from mmpose_surgical.apis.trained_run import TrainedRun, load_run
 from mmpose_surgical.export.onnx_check import import_openvino
 from mmpose_surgical.export.onnx_export import Pair, export_onnx, prepare_pair
 from mmpose_surgical.files import write_json, write_text
 from mmpose_surgical.pipeline.config import load_config
+from mmpose_surgical.pipeline.stages import dumped_config
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results'

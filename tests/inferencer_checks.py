@@ -1,4 +1,5 @@
 """What an inferencer finds in a stream against what tools/test.py found in the same frames."""
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,17 @@ from mmpose_surgical.landmarks import SLOTS, landmark_of
 def inferencer_of(*args: Any, **kwargs: Any) -> Any:
     from mmpose_surgical.apis.inferencer import SurgicalLandmarkInferencer
     return SurgicalLandmarkInferencer(*args, **kwargs)
+
+
+def count_frames(inferencer: Any) -> Callable[[], list[int]]:
+    """Lets an inferencer count the pictures that enter each backbone; gives the numbers when called."""
+    counts = []
+    for network in inferencer.networks:
+        backbone = getattr(network.model.backbone, 'backbone', network.model.backbone)
+        seen: list[int] = []
+        backbone.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(len(inputs[0])))
+        counts.append(seen)
+    return lambda: [sum(seen) for seen in counts]
 
 
 def clip_of(frame: Any, root: Path) -> list[Path]:

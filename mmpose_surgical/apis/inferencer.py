@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ from mmpose.structures import PoseDataSample
 
 import mmpose_surgical.plugin  # noqa: F401  (registers everything)
 from mmpose_surgical.apis.mask_prior import LiveMaskPrior
-from mmpose_surgical.apis.runtime_prior import AUX, NONE, RuntimePrior, own_prior, resolve_runtime_prior
+from mmpose_surgical.apis.runtime_prior import (
+    AUX,
+    NONE,
+    RuntimePrior,
+    own_prior,
+    refuse_prior,
+    resolve_runtime_prior,
+    takes_prior,
+)
 from mmpose_surgical.apis.sources import FrameSource, Picture, SourceFrame, open_source
 from mmpose_surgical.apis.streaming import SlidingWindow, StreamedNetwork, samples_of
 from mmpose_surgical.apis.trained_run import load_run
@@ -119,8 +128,9 @@ class SurgicalLandmarkInferencer:
                  batch_size: int = 1,
                  heatmaps: bool = False,
                  options: Mapping[str, Any] | None = None) -> None:
-        if batch_size < 1:
-            raise UserError(f'batch_size is {batch_size}', fix='give 1 or more')
+        for name, value in (('batch_size', batch_size), ('prior_every', prior_every)):
+            if value < 1:
+                raise UserError(f'{name} is {value}', fix='give 1 or more')
         options = dict(options or {})
         self.run = load_run(model, weights, options)
         self.batch_size = batch_size
@@ -131,17 +141,18 @@ class SurgicalLandmarkInferencer:
         refines = self.run.coarse is not None
         # Decided before weights are loaded, which takes seconds.
         self.prior: dict[str, Any] = dict(backend=NONE)
-        self._segment: RuntimePrior | None = None
+        self.segmenter: LiveMaskPrior | None = None
         if isinstance(prior, LiveMaskPrior):
-            self.prior = dict(backend=prior.name)
-            self._segment = RuntimePrior(prior, prior_every)
-        elif refines:
-            self.prior = resolve_runtime_prior(self.run, prior, options)
+            if not takes_prior(self.run):
+                refuse_prior(self.run, prior.name)
+            self.prior, self.segmenter = dict(backend=prior.name), prior
+        else:
+            self.prior = resolve_runtime_prior(self.run, prior, options, device)
             if self.prior['backend'] not in (AUX, NONE):
-                self._segment = RuntimePrior(LiveMaskPrior(self.prior, self.run.prompt_thresholds), prior_every)
-        elif prior not in (None, NONE):
-            raise UserError(f'this model takes no mask prior, and {prior} was named', self.run.checkpoint.parent,
-                            'leave it out')
+                self.segmenter = LiveMaskPrior(self.prior, self.run.prompt_thresholds)
+        if prior_every > 1 and self.segmenter is None:
+            raise UserError(f'every {prior_every} frames, and nothing is segmented', fix='leave --prior-every out (in '
+                            'Python: prior_every)')
         front = self.run.coarse or self.run
         self._coarse = StreamedNetwork(load_model(front.cfg, front.checkpoint, device), front.cfg)
         # Maps are wanted of the coarse network in front of a refiner, and of the last network if asked for.
@@ -161,9 +172,9 @@ class SurgicalLandmarkInferencer:
         """Frames that must follow a frame before its result comes: 0 of a causal window, and of a single frame."""
         return self._window(fps).look_ahead
 
-    def _window(self, fps: float | None) -> SlidingWindow[_Seen]:
+    def _window(self, fps: float | None, length: int | None = None) -> SlidingWindow[_Seen]:
         network = self._coarse
-        if fps is None and network.num_frames > 1:
+        if fps is None and network.num_frames > 1 and length != 1:
             raise UserError('how many frames a second there are is not known, and this model looks at '
                             f'{network.num_frames} frames that are {network.spacing:g} s apart', fix='give --fps (in '
                             'Python: fps=)')
@@ -183,39 +194,45 @@ class SurgicalLandmarkInferencer:
                 that results are those of a call that began at 0.
         """
         source = open_source(source, fps)
-        window = self._window(source.fps)
-        begin = start
-        if self._segment:
-            self._segment.begin()
-            begin -= start % self._segment.every
-        seen = self._seen(_batched(source.frames(max(begin - window.look_back, 0)), self.batch_size))
+        window = self._window(source.fps, source.length)
+        # Each stream has masks of its own to reuse.
+        segment = RuntimePrior(self.segmenter, self.prior_every) if self.segmenter else None
+        begin = start - (start % self.prior_every if segment else 0)
+        first = source.readable_before(max(begin - window.look_back, 0)) if start else 0
+        kept = window.look_back + window.look_ahead + self.batch_size
+        seen = self._seen(_batched(source.frames(first), self.batch_size), kept)
         whole = (_batched(itertools.chain.from_iterable(map(window.push, frames)), self.batch_size) for frames in seen)
         for windows in itertools.chain(itertools.chain.from_iterable(whole), _batched(window.flush(), self.batch_size)):
-            targets = [one[window.position].source for one in windows]
+            targets = [one[window.position] for one in windows]
             readable = [one for one, target in zip(windows, targets)
-                        if target.index >= begin and target.picture is not None]
-            found = iter(self._predict(readable, window.position) if readable else ())
+                        if target.source.index >= begin and target.source.picture is not None]
+            found = iter(self._predict(readable, window.position, segment) if readable else ())
             for target in targets:
-                if target.index < begin:
+                frame = target.source
+                # As a neighbour of later targets it needs its maps alone.
+                target.source = replace(frame, picture=None)
+                if frame.index < begin:
                     continue
-                result = FrameResult(target.index, target.time, [], problem=target.problem, name=target.name) \
-                    if target.picture is None else next(found)
-                if target.index >= start:
+                result = FrameResult(frame.index, frame.time, [], problem=frame.problem, name=frame.name) \
+                    if frame.picture is None else next(found)
+                if frame.index >= start:
                     yield result
 
-    def _seen(self, batches: Iterable[list[SourceFrame]]) -> Iterator[list[_Seen]]:
-        """Frames behind the per-frame networks; one that cannot be read has the maps of the last that can."""
+    def _seen(self, batches: Iterable[list[SourceFrame]], kept: int) -> Iterator[list[_Seen]]:
+        """Frames behind the per-frame networks; one that cannot be read has the maps of the last that can.
+
+        Before the first that can, so many of them wait for its maps as a window can hold.
+        """
         last: _Seen | None = None
-        leading: list[_Seen] = []
+        leading: deque[_Seen] = deque(maxlen=kept)
         for batch in batches:
             seen = [_Seen(frame) for frame in batch]
             self._pass([one for one in seen if one.source.picture is not None])
             for one in seen:
                 if one.source.picture is not None:
                     last = one
-                    for before in leading:
-                        before.coarse = one.coarse
-                    leading = []
+                    while leading:
+                        leading.pop().coarse = one.coarse
                 elif last is not None:
                     one.coarse = last.coarse
                 else:
@@ -236,14 +253,14 @@ class SurgicalLandmarkInferencer:
             for frame, entered, maps in zip(frames, inputs, self._refiner.per_frame(inputs)):
                 frame.feature, frame.refiner_geometry = maps, entered.meta
 
-    def _predict(self, windows: list[list[_Seen]], position: int) -> list[FrameResult]:
+    def _predict(self, windows: list[list[_Seen]], position: int, segment: RuntimePrior | None) -> list[FrameResult]:
         """Results of the targets of windows, all of which can be read."""
         targets = [window[position] for window in windows]
         features = self._coarse.features([[frame.coarse for frame in window] for window in windows])
         samples = self._coarse.predict(features, samples_of([target.geometry for target in targets]))
         priors: Sequence[MaskPrior | None] = [None] * len(targets)
         if self._refiner:
-            samples, priors = self._refine(targets, samples)
+            samples, priors = self._refine(targets, samples, segment)
         results = []
         for target, sample, prior in zip(targets, samples, priors):
             del sample.gt_instances
@@ -253,8 +270,8 @@ class SurgicalLandmarkInferencer:
                                        name=source.name))
         return results
 
-    def _refine(self, targets: list[_Seen],
-                coarse: list[PoseDataSample]) -> tuple[list[PoseDataSample], list[MaskPrior | None]]:
+    def _refine(self, targets: list[_Seen], coarse: list[PoseDataSample],
+                segment: RuntimePrior | None) -> tuple[list[PoseDataSample], list[MaskPrior | None]]:
         """Refined samples of frames, and their priors."""
         network, size = self._refiner, tuple(self.run.cfg.codec.heatmap_size)
         samples = samples_of([target.refiner_geometry for target in targets])
@@ -269,9 +286,9 @@ class SurgicalLandmarkInferencer:
         features = network.features([[target.feature] for target in targets])
         priors: list[MaskPrior | None] = [None] * len(targets)
         entered: list[np.ndarray] = []
-        if self._segment:
-            priors = [self._segment(target.source.picture, found.pred_instances.keypoints[0],
-                                    found.pred_instances.keypoint_scores[0], target.source.index)
+        if segment:
+            priors = [segment(target.source.picture, found.pred_instances.keypoints[0],
+                              found.pred_instances.keypoint_scores[0], target.source.index)
                       for target, found in zip(targets, coarse)]
             entered = [warp_prior(prior, target.source.picture.shape[:2], matrix, size)
                        for prior, target, matrix in zip(priors, targets, matrices)]

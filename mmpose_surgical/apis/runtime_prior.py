@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from mmpose_surgical.datasets.transforms import grid_matrix
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.pipeline.config import uses_prior
 from mmpose_surgical.pipeline.testing import trained_prior
-from mmpose_surgical.priors.base import MaskPrior, to_int8
+from mmpose_surgical.priors.base import LONG_SIDE, MAX_SHARE, MaskPrior, to_int8
 from mmpose_surgical.priors.weights import VARIABLES, find_weights
 
 AUX, NONE = 'aux', 'none'
@@ -31,18 +31,20 @@ def takes_prior(run: TrainedRun) -> bool:
 
 def has_own_masks(run: TrainedRun) -> bool:
     """Whether the mask branch of a refiner can stand in for a segmenter: it learnt masks that it did not see."""
-    head = run.cfg.model.get('head', {})
+    head = run.trained_model.get('head', {})
     return (takes_prior(run) and head.get('mask_dropout', 0) > 0
             and (head.get('aux_loss') or {}).get('loss_weight', 0) > 0)
 
 
-def resolve_runtime_prior(run: TrainedRun, asked: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_runtime_prior(run: TrainedRun, asked: str | None, options: Mapping[str, Any],
+                          device: str | None = None) -> dict[str, Any]:
     """Decide which prior a model gets in a video; nothing silently stands in for what it was trained with.
 
     Args:
         run: The model.
         asked: One of :data:`CHOICES`, or another registered backend; ``None``: the one that it was trained with.
         options: Overrides, of which those of ``prior`` count.
+        device: Where a network that segments runs if they do not say.
 
     Returns:
         A config's ``prior`` with ``backend`` and ``checkpoint`` decided; ``backend`` may be ``aux`` or ``none``.
@@ -51,10 +53,10 @@ def resolve_runtime_prior(run: TrainedRun, asked: str | None, options: Mapping[s
         UserError: The model was trained with the stand-in for synthetic pictures and nothing was named, it cannot take
             what was named, or weights are missing.
     """
+    asked = asked or options.get('prior.backend')
     if not takes_prior(run):
         if asked not in (None, NONE):
-            raise UserError(f'this model takes no mask prior, and {asked} was named', run.checkpoint.parent,
-                            'leave it out')
+            refuse_prior(run, asked)
         return dict(backend=NONE)
     trained = run.facts['prior_config']
     own = {key: trained[key] for key in ('prompts', 'points') if key in trained}
@@ -75,7 +77,13 @@ def resolve_runtime_prior(run: TrainedRun, asked: str | None, options: Mapping[s
     prior = trained_prior(cfg, named, run.checkpoint)
     if prior['backend'] in VARIABLES:
         prior['checkpoint'] = str(find_weights(prior['backend'], prior.get('checkpoint')).path)
+        prior['device'] = prior.get('device') or device or ''
     return prior
+
+
+def refuse_prior(run: TrainedRun, name: str) -> NoReturn:
+    """Say that a model takes no prior."""
+    raise UserError(f'this model takes no mask prior, and {name} was named', run.checkpoint.parent, 'leave it out')
 
 
 def _choices(run: TrainedRun) -> str:
@@ -86,7 +94,7 @@ def _choices(run: TrainedRun) -> str:
 
 
 class RuntimePrior:
-    """M^c of the frames of a stream, in order, from a segmenter; of every n-th frame if that is slow.
+    """M^c of the frames of one stream, in order, from a segmenter; of every n-th frame if that is slow.
 
     A frame whose coarse points prompt nothing has no prior, as in training. Frames are counted in blocks of ``every``:
     the first of a block that prompts is segmented, the others that prompt take its mask.
@@ -97,16 +105,8 @@ class RuntimePrior:
     """
 
     def __init__(self, segment: LiveMaskPrior, every: int = 1) -> None:
-        if every < 1:
-            raise UserError(f'a mask every {every} frames', fix='give 1 or more')
         self.segment, self.every = segment, every
-        self.calls = 0
-        """Pictures that were segmented."""
         self._made: tuple[int, MaskPrior] | None = None
-
-    def begin(self) -> None:
-        """Forget the masks of another stream."""
-        self._made = None
 
     def __call__(self, picture: np.ndarray, keypoints: np.ndarray, scores: np.ndarray, index: int) -> MaskPrior:
         """See :meth:`LiveMaskPrior.__call__`; ``index`` is the number of the frame."""
@@ -114,32 +114,30 @@ class RuntimePrior:
         if not len(self.segment.prompts(keypoints, scores, size)[0]):
             return self.segment.backend.no_prior(size)
         if self._made is None or self._made[0] != index // self.every:
-            self.calls += 1
             self._made = index // self.every, self.segment(picture, keypoints, scores, index)
         return self._made[1]
 
 
 def own_prior(mask: np.ndarray, points: tuple[np.ndarray, np.ndarray], matrix: np.ndarray, size: tuple[int, int],
-              max_share: float = 0.3, long_side: int = 192) -> tuple[np.ndarray, MaskPrior]:
+              long_side: int = LONG_SIDE) -> tuple[np.ndarray, MaskPrior]:
     """The output of the auxiliary mask branch as a prior.
 
     A regression is soft where it is not sure, and a refiner was trained on masks that are nearly binary: the output is
-    sharpened, see :data:`STEEPNESS`. As of a segmenter, an empty mask and one over more than ``max_share`` of the
-    heatmap grid have failed.
+    sharpened, see :data:`STEEPNESS`. As of a segmenter, an empty mask has failed, and one over more
+    than :data:`~mmpose_surgical.priors.base.MAX_SHARE` of the heatmap grid.
 
     Args:
         mask: Float (h, w) on the heatmap grid; values beyond 0 and 1 are clipped.
         points: Prompts and labels, as a segmenter would have had them; without any the prior is not valid.
         matrix: 3x3, from pixels of the picture to the heatmap grid.
         size: Width and height of the picture.
-        max_share: See :func:`~mmpose_surgical.priors.base.quality_gate`.
         long_side: Cells along the longer side of the logit grid.
 
     Returns:
         M^c (h, w) as the refiner takes it, zero where it is not valid; and the same over the picture.
     """
     found, labels = points
-    valid = len(found) > 0 and 0 < float((mask > 0.5).mean()) <= max_share
+    valid = len(found) > 0 and 0 < float((mask > 0.5).mean()) <= MAX_SHARE
     logits = STEEPNESS * (np.clip(mask, 0, 1).astype(np.float32) - 0.5)
     scale = long_side / max(size)
     grid = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -1,4 +1,5 @@
 """Where frames come from: a video file, a folder of pictures, frames at hand, a camera (no torch in here)."""
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -44,25 +45,40 @@ class FrameSource:
         name: For messages.
         fps: Frames per second; ``None`` where nobody knows.
         length: Number of frames; ``None`` where nobody knows.
-        read: Gives the frames from an index on.
-        path: Of a video file or folder.
+        read: Gives the frames from an index on; those at hand cannot be had twice, and come from the first on.
+        files: The video, or the pictures in their order.
+        size: Width and height of the first frame that can be read, where that is known before.
+        uneven: Whether ``fps`` is the mean of a rate that varies.
     """
     name: str
     fps: float | None
     length: int | None
     read: Callable[[int], Iterator[SourceFrame]]
-    path: Path | None = None
+    files: tuple[Path, ...] = ()
+    size: tuple[int, int] | None = None
+    uneven: bool = False
 
     def frames(self, start: int = 0) -> Iterator[SourceFrame]:
-        """Frames from ``start`` on. One of another size than the first that was read counts as broken."""
-        size = None
+        """Frames from ``start`` on. One of another size than the first of the source that can be read is broken."""
+        size = self.size
         for frame in self.read(start):
             if frame.picture is not None:
-                size = size or frame.picture.shape
-                if frame.picture.shape != size:
-                    told = '{1}x{0}, the first is {3}x{2}'.format(*frame.picture.shape[:2], *size[:2])
-                    frame = replace(frame, picture=None, problem=f'the picture is {told}')
-            yield frame
+                own = frame.picture.shape[1], frame.picture.shape[0]
+                size = size or own
+                if own != size:
+                    told = f'the picture is {own[0]}x{own[1]}, the first is {size[0]}x{size[1]}'
+                    frame = replace(frame, picture=None, problem=told)
+            if frame.index >= start:
+                yield frame
+
+    def readable_before(self, number: int) -> int:
+        """The last frame up to this one that can be read; the first of the source if none can, or if it has no files.
+
+        What a stream that begins in the middle must begin with: a frame that cannot be read is known by the one before.
+        """
+        while self.files and number > 0 and next(self.frames(number)).picture is None:
+            number -= 1
+        return number if self.files else 0
 
 
 def open_source(source: 'FrameSource | str | Path | int | Iterable[Picture]', fps: float | None = None) -> FrameSource:
@@ -77,8 +93,8 @@ def open_source(source: 'FrameSource | str | Path | int | Iterable[Picture]', fp
     Raises:
         UserError: There is no such thing, it holds no frame, or ``fps`` contradicts a video.
     """
-    if fps is not None and not 0 < fps < float('inf'):
-        raise UserError(f'fps is {fps}', fix='give the frames per second, more than 0')
+    if fps is not None and not 0.01 <= fps <= 1000:
+        raise UserError(f'fps is {fps}', fix='give the frames per second, 0.01 to 1000')
     if isinstance(source, FrameSource):
         return source if fps is None else replace(source, fps=fps)
     if isinstance(source, int) and not isinstance(source, bool):
@@ -97,8 +113,8 @@ def open_source(source: 'FrameSource | str | Path | int | Iterable[Picture]', fp
 
 def _video(path: Path, fps: float | None) -> FrameSource:
     from mmpose_surgical.datasets.video_file import index_of, read_in_order
-    index = index_of(path)
-    if fps is not None:
+    index = index_of(path)  # a single picture has no rate
+    if fps is not None and index.fps is not None:
         raise UserError('a video knows its own frame rate', path, 'leave fps out')
 
     def read(start: int) -> Iterator[SourceFrame]:
@@ -106,23 +122,31 @@ def _video(path: Path, fps: float | None) -> FrameSource:
             yield SourceFrame(number, index.time_of(number), picture,
                               '' if picture is not None else 'the frame cannot be decoded')
 
-    return FrameSource(path.name, index.fps, len(index.pts), read, path)
+    return _sized(FrameSource(path.name, index.fps or fps, len(index.pts), read, (path, ), uneven=index.uneven))
 
 
 def _folder(path: Path, fps: float | None) -> FrameSource:
-    files = sorted((file for file in path.iterdir() if file.suffix.lower() in PICTURES), key=_by_numbers)
+    files = sorted((file for file in path.iterdir() if file.suffix.lower() in PICTURES and file.is_file()
+                    and not file.name.startswith('.')), key=_by_numbers)
     if not files:
         raise UserError('no pictures in the folder', path, f'put frames there ({", ".join(PICTURES)}), or name a video')
 
     def read(start: int) -> Iterator[SourceFrame]:
         return (_read(number, file, fps) for number, file in enumerate(files[start:], start))
 
-    return FrameSource(path.name, fps, len(files), read, path)
+    return _sized(FrameSource(path.name, fps, len(files), read, tuple(files)))
+
+
+def _sized(source: FrameSource) -> FrameSource:
+    """The same with the size of its first frame that can be read, wherever reading begins then."""
+    sizes = (frame.picture.shape[1::-1] for frame in source.read(0) if frame.picture is not None)
+    return replace(source, size=next(sizes, None))
 
 
 def _by_numbers(file: Path) -> tuple:
     """Sorts frame2 before frame10."""
-    return tuple((int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', file.name))
+    parts = re.split(r'([0-9]+)', file.name)  # numbers are every second part
+    return tuple((int(part), '') if odd else (-1, part) for odd, part in zip(itertools.cycle((0, 1)), parts)), file.name
 
 
 def _read(number: int, frame: Picture, fps: float | None) -> SourceFrame:
@@ -148,7 +172,7 @@ def _at_hand(frames: Iterable[Picture], fps: float | None) -> FrameSource:
                         fix='give a video file, a folder, a list or generator of frames, or a camera number') from None
 
     def read(start: int) -> Iterator[SourceFrame]:
-        return (_read(number, frame, fps) for number, frame in enumerate(frames) if number >= start)
+        return (_read(number, frame, fps) for number, frame in enumerate(frames))
 
     length = len(frames) if hasattr(frames, '__len__') else None
     return FrameSource('frames', fps, length, read)
@@ -168,8 +192,7 @@ def _camera(number: int, fps: float | None) -> FrameSource:
                 found, picture = camera.read()
                 if not found:
                     return
-                if index >= start:
-                    yield SourceFrame(index, time.monotonic() - begin, picture)
+                yield SourceFrame(index, time.monotonic() - begin, picture)
                 index += 1
         finally:
             camera.release()

@@ -100,8 +100,6 @@ class StreamedNetwork:
         self.mode: WindowMode = dataset.get('window', 'centred')
         self._geometry = Compose([TRANSFORMS.build(transform) for transform in dataset.pipeline
                                   if transform['type'] not in _ELSEWHERE])
-        self.calls = 0
-        """Frames that passed the per-frame half."""
 
     def prepare(self, picture: np.ndarray) -> NetworkInput:
         """Bring a picture, BGR uint8 (H, W, 3), into the geometry of the test pipeline, as one box."""
@@ -115,7 +113,6 @@ class StreamedNetwork:
     @torch.inference_mode()
     def per_frame(self, inputs: Sequence[NetworkInput]) -> list[tuple[Tensor, ...]]:
         """What the first half makes of frames: for each its maps (C, h, w), one for every level."""
-        self.calls += len(inputs)
         pixels = torch.from_numpy(np.stack([one.pixels for one in inputs]))
         batch = self.model.data_preprocessor(dict(inputs=pixels, data_samples=[]), False)['inputs']
         levels = (self.model.backbone.per_frame(batch),) if self.is_clip_network else self.model.extract_feat(batch)

@@ -1,6 +1,7 @@
 """What tools/train.py left in a work directory, as far as a new video needs it."""
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from mmpose_surgical.pipeline.artifacts import RECORD
 from mmpose_surgical.pipeline.config import load_config
 from mmpose_surgical.pipeline.finish import THRESHOLDS
 from mmpose_surgical.pipeline.plan import PROMPT_THRESHOLDS
-from mmpose_surgical.pipeline.stages import final_checkpoint
+from mmpose_surgical.pipeline.stages import coarse_folder_of, dumped_config, final_checkpoint
 from mmpose_surgical.pipeline.stem import share_stem
 from mmpose_surgical.pipeline.yolo import by_ultralytics
 
@@ -31,6 +32,7 @@ class TrainedRun:
         checkpoint: Its weights.
         thresholds: Least score of a point that counts, by landmark, chosen on validation; ``None`` where nobody chose.
         facts: What its training recorded, e.g. the prior of a refiner.
+        trained_model: The model's config as it was trained, whatever overrides say.
         coarse: The coarse network in front of a refiner.
         prompt_thresholds: Least score of a coarse point that prompts the segmenter, by landmark; of a refiner.
     """
@@ -38,6 +40,7 @@ class TrainedRun:
     checkpoint: Path
     thresholds: dict[str, float | None] | None
     facts: dict[str, Any]
+    trained_model: dict[str, Any]
     coarse: TrainedRun | None = None
     prompt_thresholds: dict[str, float] | None = None
 
@@ -58,16 +61,9 @@ class TrainedRun:
         values = dict(asked) if isinstance(asked, Mapping) else dict.fromkeys(LANDMARKS, asked)
         if missing := [name for name in LANDMARKS if name not in values]:
             raise UserError(f'no score threshold for {", ".join(missing)}', fix='give one for each landmark')
+        if wrong := [value for value in values.values() if value is not None and not math.isfinite(value)]:
+            raise UserError(f'a score threshold of {wrong[0]}', fix='give a number, or None for no threshold')
         return values
-
-
-def dumped_config(folder: Path) -> Path:
-    """The one config that training left in its work directory."""
-    dumped = sorted(folder.glob('*.py'))
-    if len(dumped) != 1:
-        raise UserError(f'{len(dumped)} configs where one is expected', folder,
-                        'name a work directory of tools/train.py, or restore the config of this training')
-    return dumped[0]
 
 
 def load_run(model: str | Path, weights: str | Path | None = None, options: dict[str, Any] | None = None) -> TrainedRun:
@@ -105,16 +101,17 @@ def load_run(model: str | Path, weights: str | Path | None = None, options: dict
     record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
     if record and not record['done']:
         raise UserError('the training in this folder is not finished', folder, 'finish it with tools/train.py')
-    facts = record.get('facts', {})
+    facts, trained = record.get('facts', {}), record.get('content', {}).get('model', dict(cfg.model))
     if not cfg.get('coarse'):
-        return TrainedRun(cfg, checkpoint, thresholds, facts)
+        return TrainedRun(cfg, checkpoint, thresholds, facts, trained)
     if 'coarse' not in facts:
         raise UserError('nothing says which coarse network this refiner was trained behind', folder,
                         'name the work directory as tools/train.py left it')
-    coarse_folder = (folder / facts['coarse']).resolve()
-    if not coarse_folder.is_dir():
-        raise UserError('the coarse network of this model is not there', coarse_folder, 'move both folders together')
+    if windows := sorted(key for key in options or {} if key.startswith('clip.')):
+        raise UserError(f'{windows[0]} is of the coarse network, which was trained with its own', folder,
+                        'leave it out')
+    coarse_folder = coarse_folder_of(folder, facts)
     coarse = load_run(coarse_folder)
     share_stem(cfg, coarse.cfg, coarse_folder)
     prompts = read_json(folder / facts['predictions'] / PROMPT_THRESHOLDS, 'train again, so that the file is written')
-    return TrainedRun(cfg, checkpoint, thresholds, facts, coarse, prompts)
+    return TrainedRun(cfg, checkpoint, thresholds, facts, trained, coarse, prompts)

@@ -6,6 +6,7 @@ constant, so that its frames may be neighbours of those that were asked for.
 """
 from __future__ import annotations
 
+import itertools
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -157,22 +158,37 @@ def read_in_order(path: str | Path, start: int = 0) -> Iterator[tuple[int, np.nd
     """
     path = Path(path)
     index = index_of(path)
+    wanted = index.pts[min(start, len(index.pts) - 1)]
+    key = max(int(np.searchsorted(index.keys, wanted, side='right')) - 1, 0)
+    frames = _decoded_from(path, index, key)
+    head = next(frames, None)
+    while key > 0 and (head is None or head[0] > start):
+        # The container took us too far, or the key picture was none: begin at an earlier one.
+        frames.close()
+        key -= 1
+        frames = _decoded_from(path, index, key)
+        head = next(frames, None)
+    due = start
+    for number, frame in itertools.chain([head] if head else [], frames):
+        if number < due:
+            continue
+        yield from ((lost, None) for lost in range(due, number))
+        due = number + 1
+        yield number, upright(frame)
+    yield from ((lost, None) for lost in range(due, len(index.pts)))
+
+
+def _decoded_from(path: Path, index: VideoIndex, key: int) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Frames with their numbers from about a key picture on, but for those that cannot be decoded or are flagged."""
     container, stream = _open(path)
     stream.thread_type = 'AUTO'
     try:
-        if start:
-            key = int(np.searchsorted(index.keys, index.pts[min(start, len(index.pts) - 1)], side='right')) - 1
-            if key > 0:
-                container.seek(int(index.keys[key]), stream=stream, backward=True)
-        due = start
+        if key > 0:
+            container.seek(int(index.keys[key]), stream=stream, backward=True)
         for frame in _decodable(container, stream):
             number = -1 if frame.pts is None else int(np.searchsorted(index.pts, frame.pts))
-            if not due <= number < len(index.pts) or index.pts[number] != frame.pts or frame.is_corrupt:
-                continue
-            yield from ((lost, None) for lost in range(due, number))
-            due = number + 1
-            yield number, upright(frame)
-        yield from ((lost, None) for lost in range(due, len(index.pts)))
+            if 0 <= number < len(index.pts) and index.pts[number] == frame.pts and not frame.is_corrupt:
+                yield number, frame
     finally:
         container.close()
 

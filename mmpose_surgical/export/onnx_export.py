@@ -159,7 +159,7 @@ def prepare_pair(run: TrainedRun, prior: str | None = None, score_thr: float | N
     from mmpose_surgical.export.onnx_stream import FORMAT, VERSION
     metadata = dict(
         format=FORMAT, version=VERSION, model=run.name,
-        weights={one.checkpoint.name: file_digest(one.checkpoint) for one in (front, run)},
+        weights=dict(model=file_digest(run.checkpoint), coarse=run.coarse and file_digest(run.coarse.checkpoint)),
         made_with=dict(mmpose_surgical=__version__, torch=torch.__version__, opset=OPSET),
         landmarks=list(LANDMARKS), thresholds=thresholds, canvas=list(decoder.input_size),
         padding=_padding(front), mean=processor.mean, std=processor.std, bgr_to_rgb=processor.get('bgr_to_rgb', False),

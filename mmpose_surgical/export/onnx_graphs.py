@@ -14,12 +14,10 @@ from mmpose_surgical.apis.runtime_prior import AUX, NONE, STEEPNESS
 from mmpose_surgical.codecs.landmark_heatmap import LandmarkHeatmap
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.models.multi_frame_backbone import MultiFrameBackbone
+from mmpose_surgical.priors.base import MAX_SHARE
 
 INPUT = 'input'
 """The prior is an input of the graph, beside :data:`AUX` and :data:`NONE`."""
-
-MAX_SHARE = 0.3
-"""Of the picture, that a mask may cover; the default of :func:`~mmpose_surgical.priors.base.quality_gate`."""
 
 
 @dataclass(frozen=True)

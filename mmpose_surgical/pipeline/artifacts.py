@@ -60,6 +60,8 @@ class Artifact:
     """A folder together with the content that its files were, or will be, made from."""
     folder: Path
     content: dict[str, Any]
+    option: str = '--work-dir'
+    """The option of a tool that names the folder, for messages."""
     _lock: Any = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -72,7 +74,7 @@ class Artifact:
         path = self.folder / RECORD
         if not path.exists():
             return None
-        fix = f'remove {self.folder} or choose another --work-dir'
+        fix = f'remove {self.folder} or choose another {self.option}'
         record = read_json(path, fix)
         if not isinstance(record, dict) or not {'fingerprint', 'done', 'content'} <= record.keys():
             raise UserError('record of the work directory is damaged', path, fix)
@@ -108,14 +110,18 @@ class Artifact:
         if record is None and self.folder.is_dir() and any(
                 not is_temporary(path) and path.name != LOCK for path in self.folder.iterdir()):
             raise UserError('folder is not empty and was not made by this tool', self.folder,
-                            'choose another --work-dir')
+                            f'choose another {self.option}')
         if self._lock is None:
             self._claim()
         if record is None or record['fingerprint'] != self.fingerprint or record['done']:
             self._write(done=False)
 
     def _claim(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f'the folder cannot be made: {error.strerror}', self.folder,
+                            f'choose another {self.option}') from None
         self._lock = claim(self.folder / LOCK)
         if self._lock is None:
             raise UserError('another process is making this folder', self.folder, 'wait until it ends; what it makes '

@@ -16,19 +16,34 @@ from mmpose.registry import DATASETS, MODELS
 from torch.utils.data import DataLoader, Subset
 
 import mmpose_surgical.plugin  # noqa: F401  (registers everything)
+from mmpose_surgical.errors import UserError
 from mmpose_surgical.pipeline.artifacts import Artifact
 from mmpose_surgical.pipeline.stages import Progress
+from mmpose_surgical.priors.sam import usable_device
 from mmpose_surgical.priors.store import RecordStore
 
 
 def load_model(cfg: Config, checkpoint: Path, device: str | None = None) -> torch.nn.Module:
-    """The model of a config with trained weights, in evaluation mode on a device; by default the one at hand."""
+    """The model of a config with trained weights, in evaluation mode on a device; by default the one at hand.
+
+    Raises:
+        UserError: The weights are of another network, or the device is not there.
+    """
+    place = usable_device(device or '', 'device')
     init_default_scope(cfg.get('default_scope', 'mmpose'))
     model_cfg = copy.deepcopy(cfg.model)
     model_cfg.setdefault('test_cfg', {})['output_heatmaps'] = True
     model = MODELS.build(model_cfg)
-    load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
-    return model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu')).eval()
+    try:
+        load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
+    except RuntimeError as error:
+        if 'match' not in str(error):
+            raise
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise UserError(f'the weights are not of this config: {"; ".join(lines[1:3])}', checkpoint,
+                        f'name the weights that {cfg.config_file} was trained into, and leave out --cfg-options that '
+                        'change the network') from None
+    return model.to(place).eval()
 
 
 def stored_maps(decoder: BaseKeypointCodec, heatmaps: np.ndarray) -> np.ndarray:

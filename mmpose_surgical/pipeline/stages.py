@@ -74,6 +74,31 @@ def final_checkpoint(folder: Path) -> Path:
     raise UserError('no checkpoint in the folder', folder, 'train it first with tools/train.py')
 
 
+def dumped_config(folder: Path) -> Path:
+    """The one config that training left in its work directory.
+
+    Raises:
+        UserError: There is none, or several.
+    """
+    dumped = sorted(folder.glob('*.py'))
+    if len(dumped) != 1:
+        raise UserError(f'{len(dumped)} configs where one is expected', folder,
+                        'name a work directory of tools/train.py, or restore the config of this training')
+    return dumped[0]
+
+
+def coarse_folder_of(folder: Path, facts: Mapping[str, Any]) -> Path:
+    """Where the coarse network lies behind which the refiner of a folder was trained.
+
+    Raises:
+        UserError: It is not there.
+    """
+    coarse = (folder / facts['coarse']).resolve()
+    if not coarse.is_dir():
+        raise UserError('the coarse network of this model is not there', coarse, 'move both folders together')
+    return coarse
+
+
 @dataclass
 class TrainStage:
     """Train one model in one folder; a full run is evaluated at its end, a fold is not.

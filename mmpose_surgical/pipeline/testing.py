@@ -22,7 +22,14 @@ from mmpose_surgical.pipeline.finish import THRESHOLDS, predict_split, show_resu
 from mmpose_surgical.pipeline.plan import PROMPT_THRESHOLDS, STAGE_VERSION, Plan
 from mmpose_surgical.pipeline.prompting import backend_of
 from mmpose_surgical.pipeline.run import parse_options
-from mmpose_surgical.pipeline.stages import PredictStage, PriorStage, prior_folder, shards_of
+from mmpose_surgical.pipeline.stages import (
+    PredictStage,
+    PriorStage,
+    coarse_folder_of,
+    dumped_config,
+    prior_folder,
+    shards_of,
+)
 from mmpose_surgical.pipeline.stem import share_stem
 from mmpose_surgical.pipeline.yolo import by_ultralytics, check_ultralytics
 from mmpose_surgical.priors.prompts import JITTER_OPTIONS, PromptRule
@@ -147,13 +154,8 @@ def other_prior(cfg: Config, checkpoint: Path) -> list[str]:
 
 def prior_plan(cfg: Config, annotations: Annotations, split: str, checkpoint: Path, folder: Path) -> Plan:
     """Coarse predictions and mask priors of one split, by the coarse network that the model was trained behind."""
-    coarse = (checkpoint.parent / facts_of(checkpoint.parent)['coarse']).resolve()
-    if not coarse.is_dir():
-        raise UserError('the coarse network of this model is not there', coarse, 'move both folders together')
-    dumped = sorted(coarse.glob('*.py'))
-    if len(dumped) != 1:
-        raise UserError(f'{len(dumped)} configs where one is expected', coarse, 'restore the config of this training')
-    coarse_cfg = load_config(dumped[0], dict(data_root=cfg.data_root), coarse)
+    coarse = coarse_folder_of(checkpoint.parent, facts_of(checkpoint.parent))
+    coarse_cfg = load_config(dumped_config(coarse), dict(data_root=cfg.data_root), coarse)
     trained_on = checkpoint.parent / facts_of(checkpoint.parent)['predictions']
     thresholds = read_json(trained_on / PROMPT_THRESHOLDS, 'train again, so that the file is written')
     share_stem(cfg, coarse_cfg, coarse)

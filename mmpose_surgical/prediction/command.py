@@ -4,26 +4,27 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from mmpose_surgical.apis.inferencer import SurgicalLandmarkInferencer
-from mmpose_surgical.apis.sources import FrameSource, SourceFrame, open_source
+from mmpose_surgical.apis.sources import PICTURES, FrameSource, SourceFrame, open_source
 from mmpose_surgical.cli import progress_bar
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.evaluation.summary import git_commit
-from mmpose_surgical.files import file_digest, remove_folder
-from mmpose_surgical.pipeline.artifacts import Artifact, Status
-from mmpose_surgical.pipeline.config import STAND_INS
+from mmpose_surgical.files import file_digest, is_temporary
+from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of, differences, digest_of
 from mmpose_surgical.pipeline.run import parse_options
 from mmpose_surgical.prediction.journal import Journal
 from mmpose_surgical.prediction.records import record_of
-from mmpose_surgical.prediction.smoothing import PointSmoother
+from mmpose_surgical.prediction.smoothing import BETA, MIN_CUTOFF, PointSmoother
 from mmpose_surgical.prediction.tables import write_csv, write_frames_json
+from mmpose_surgical.priors.prompts import PROMPT_OPTIONS
 from mmpose_surgical.visualization.overlay_video import OverlayPainter, write_overlay_video
 
 VERSION = 1
@@ -37,12 +38,11 @@ class Video:
     """A source that is being predicted into a folder."""
     source: FrameSource
     journal: Journal
-    smooth: list[float] | None
-    width: int = 0
+    smoother: Callable[[], PointSmoother] | None
 
     def records(self) -> Iterator[dict[str, Any]]:
         """All frames in order, their points smoothed if that was asked for."""
-        smoother = PointSmoother(self.width, *self.smooth) if self.smooth is not None else None
+        smoother = self.smoother and self.smoother()
         for record in self.journal:
             yield record if smoother is None else record | dict(points=smoother(record['points'], record['time']))
 
@@ -55,46 +55,80 @@ def predict_command(args: argparse.Namespace) -> int:
     """Predict every frame of a source, then write tables and overlay from what is known of the frames."""
     console = Console()
     source = open_source(args.source, args.fps)
-    if source.length is None or source.path is None:
+    if not source.files:
         raise UserError('this tool predicts video files and folders', args.source,
-                        'use SurgicalLandmarkInferencer for a camera (README, recipes)')
+                        'use SurgicalLandmarkInferencer for a camera (docs/inference.md)')
+    if source.fps is None and source.length > 1:
+        raise UserError('pictures in a folder do not say how many of them are a second', args.source, 'give --fps')
+    if not 0 <= args.trail < float('inf'):
+        raise UserError(f'a trail of {args.trail} s', '--trail', 'give seconds, 0 or more')
+    smoother = None if args.smooth is None else partial(smoother_of, source, *args.smooth)
+    if smoother:
+        smoother()  # refuses senseless parameters before an hour is spent
     folder = Path(args.out)
-    options = parse_options(args.cfg_options)
     inferencer = SurgicalLandmarkInferencer(
         args.model, args.weights, args.device, args.prior, args.prior_every, args.score_thr, args.batch_size,
-        args.heat, options)
-    look_ahead = inferencer.look_ahead(source.fps)
+        args.heat, parse_options(args.cfg_options))
+    look_ahead = inferencer.look_ahead(source.fps) if source.length > 1 else 0
     meta = describe(inferencer, source, look_ahead)
-    inference = dict(meta, version=VERSION, heat=args.heat, source=fingerprint(source))
-    output = dict(smooth=args.smooth, overlay=not args.no_overlay, trail=args.trail, outputs_version=VERSION)
-    artifact = Artifact(folder, dict(inference=inference, output=output))
-    status = artifact.status
     for line in opening_lines(meta, source, look_ahead):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    if status is Status.STALE and artifact.record['content']['inference'] != artifact.content['inference']:
-        if not args.rebuild:
-            raise UserError(f'the folder holds other predictions: {list_problems(artifact.changes(), 3)}', folder,
-                            'choose another --out, or pass --rebuild to replace them')
-        remove_folder(folder)
-    if status is Status.DONE:
+    inference = dict(meta, version=VERSION, heat=args.heat, source=fingerprint(source),
+                     networks=networks_of(inferencer))
+    artifact = Artifact(folder, dict(inference=inference, output=dict(
+        smooth=args.smooth, overlay=not args.no_overlay, trail=args.trail)), option='--out')
+    if artifact.status is Status.DONE and not args.rebuild:
         console.print(f'done before: {folder}', highlight=False, soft_wrap=True)
         return 0
+    if artifact.status is Status.STALE:
+        refuse_other(artifact, args.rebuild)
     artifact.begin()
-    video = Video(source, Journal(folder / JOURNAL), args.smooth)
+    for path in folder.iterdir():  # what a kill left
+        if is_temporary(path):
+            path.unlink()
+    if args.rebuild:
+        for name in (JOURNAL, CSV, JSON, OVERLAY):  # nothing else: the user may have put other files there
+            (folder / name).unlink(missing_ok=True)
+    video = Video(source, Journal(folder / JOURNAL, digest_of(inference)), smoother)
     predict_frames(video, inferencer, console)
-    video.width = _width(source)
-    outputs = write_outputs(video, folder, meta | dict(smooth=args.smooth), args)
+    outputs = write_outputs(video, folder, meta, args)
     artifact.finish(outputs)
     report(video, folder, outputs, console)
     return 0
 
 
+def smoother_of(source: FrameSource, min_cutoff: float = MIN_CUTOFF, beta: float = BETA) -> PointSmoother:
+    """A smoother for the pictures of a source. A track outlives two frames without its point, however far apart."""
+    width = source.size[0] if source.size else 640
+    return PointSmoother(width, min_cutoff, beta, patience=max(0.25, 2.5 / source.fps if source.fps else 0.25))
+
+
+def refuse_other(artifact: Artifact, rebuild: bool) -> None:
+    """Say what a folder holds where it is not predictions that other outputs can be written from, or that may go.
+
+    Raises:
+        UserError: It holds something else.
+    """
+    before, now = artifact.record['content'].get('inference'), artifact.content['inference']
+    if before is None:
+        raise UserError('the folder holds something else than predictions', artifact.folder, 'choose another --out')
+    if before != now and not rebuild:
+        told = 'the source has changed' if before['source'] != now['source'] else list_problems(
+            differences(before, now), 3)
+        raise UserError(f'the folder holds other predictions: {told}', artifact.folder,
+                        'choose another --out, or pass --rebuild to replace them')
+
+
 def describe(inferencer: SurgicalLandmarkInferencer, source: FrameSource, look_ahead: int) -> dict[str, Any]:
     """What predictions stand on: model, prior, thresholds, window."""
     run = inferencer.run
-    prior = {key: value for key, value in inferencer.prior.items() if value not in ('', None)}
-    if prior['backend'] in STAND_INS:
-        prior['stand_in'] = True
+    prior = {key: value for key, value in inferencer.prior.items()
+             if key in ('backend', *PROMPT_OPTIONS) and value not in ('', None)}
+    if inferencer.segmenter:
+        # Weights by their content, wherever they lie.
+        prior |= dict(fingerprint=inferencer.segmenter.backend.fingerprint)
+        if inferencer.segmenter.backend.stand_in:
+            prior['stand_in'] = True
     return dict(
         model=dict(name=run.name, weights=run.checkpoint.name, sha256=file_digest(run.checkpoint),
                    coarse_sha256=run.coarse and file_digest(run.coarse.checkpoint)),
@@ -102,11 +136,16 @@ def describe(inferencer: SurgicalLandmarkInferencer, source: FrameSource, look_a
         thresholds=inferencer.thresholds, fps=source.fps, frames=source.length, look_ahead_frames=look_ahead)
 
 
+def networks_of(inferencer: SurgicalLandmarkInferencer) -> str:
+    """Digest of all that a config says of the networks, their input and their decoding, overrides included."""
+    runs = [run for run in (inferencer.run, inferencer.run.coarse) if run]
+    return digest_of([content_of(dict(model=run.cfg.model, codec=run.cfg.codec, data=run.cfg.test_dataloader.dataset))
+                      for run in runs])
+
+
 def fingerprint(source: FrameSource) -> dict[str, Any]:
     """What tells a source from another, or from itself when it has changed: names, sizes and times, not pixels."""
-    path = source.path
-    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in source.files]
     return dict(name=source.name, sha256=hashlib.sha256(repr(stats).encode()).hexdigest())
 
 
@@ -119,6 +158,7 @@ def prior_name(prior: dict[str, Any]) -> str:
 def opening_lines(meta: dict[str, Any], source: FrameSource, look_ahead: int) -> list[str]:
     """What the user should know before hours are spent."""
     rate = f', {source.fps:.6g} frames/s, {source.length / source.fps:.1f} s' if source.fps else ''
+    rate += ', uneven: windows go by the mean' if source.uneven else ''
     late = f'looks {look_ahead} frames ({look_ahead / source.fps:.2f} s) ahead' if look_ahead else 'does not look ahead'
     return [f'prior: {prior_name(meta["prior"])}', f'model: {meta["model"]["name"]}, {late}',
             f'source: {source.name}, {source.length} frames{rate}']
@@ -138,6 +178,8 @@ def predict_frames(video: Video, inferencer: SurgicalLandmarkInferencer, console
         for result in inferencer(source, start=first):
             journal.append(record_of(result, decoder))
             progress(journal.next_frame, source.length)
+    if Journal(video.journal.path, video.journal.made_from).next_frame < source.length:
+        raise UserError('not all frames are on record', video.journal.path, 'call again: it goes on from there')
     done = video.journal.next_frame - first
     seconds = time.monotonic() - began
     console.print(f'{done} frames in {seconds:.1f} s, {done / seconds:.1f} frames/s', highlight=False)
@@ -145,24 +187,23 @@ def predict_frames(video: Video, inferencer: SurgicalLandmarkInferencer, console
 
 def write_outputs(video: Video, folder: Path, meta: dict[str, Any], args: argparse.Namespace) -> list[Path]:
     """Tables and overlay from what is known of the frames."""
-    names = video.source.path.is_dir()
+    names = video.source.files[0].suffix.lower() in PICTURES
+    if args.smooth is not None:
+        given = dict(zip(('min_cutoff', 'beta'), args.smooth))
+        meta = meta | dict(smooth=dict(min_cutoff=MIN_CUTOFF, beta=BETA) | given)
     write_csv(folder / CSV, video.records(), args.smooth is not None, names)
     write_frames_json(folder / JSON, dict(meta, source=video.source.name, git_commit=git_commit(), unit='px, s'),
                       video.records())
     outputs = [folder / JOURNAL, folder / CSV, folder / JSON]
     (folder / OVERLAY).unlink(missing_ok=True)  # one that was made from something else
     if not args.no_overlay:
-        painter = OverlayPainter(f'{meta["model"]["name"]}   prior: {prior_name(meta["prior"])}', args.trail, args.heat)
+        painter = OverlayPainter(f'{meta["model"]["name"]}   prior: {prior_name(meta["prior"])}', args.trail, args.heat,
+                                 args.smooth is not None)
         with progress_bar('overlay', speed='frames/s') as progress:
             write_overlay_video(folder / OVERLAY, video.pairs(), painter, video.source.fps or 25.,
                                 lambda count: progress(count, video.source.length))
         outputs.append(folder / OVERLAY)
     return outputs
-
-
-def _width(source: FrameSource) -> int:
-    """Width of the pictures of a source."""
-    return next((frame.picture.shape[1] for frame in source.frames() if frame.picture is not None), 640)
 
 
 def report(video: Video, folder: Path, outputs: list[Path], console: Console) -> None:
@@ -175,7 +216,7 @@ def report(video: Video, folder: Path, outputs: list[Path], console: Console) ->
             broken.append(f'{record["frame"]} ({record["problem"]})')
     console.print(f'{counts.get("point", 0)} frames with points, {counts.get("none", 0)} without', highlight=False)
     if broken:
-        smeared = '' if video.source.path.is_dir() else (
+        smeared = '' if video.source.files[0].suffix.lower() in PICTURES else (
             '; frames behind them, up to the next key picture, may be smeared')
         console.print(f'{counts["broken"]} frames could not be read and were skipped: {list_problems(broken, 5)}'
                       f'{smeared}', highlight=False, markup=False, soft_wrap=True)

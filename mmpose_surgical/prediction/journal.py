@@ -1,5 +1,7 @@
 """What is known of the frames of a video so far, in a file that a kill cannot spoil (no torch in here)."""
+import errno
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,38 +16,35 @@ class Journal:
 
     Args:
         path: The file.
-        start: Number of the first frame.
+        made_from: What the frames were made from, in the first line; a journal of something else counts as empty.
     """
 
-    def __init__(self, path: Path, start: int = 0) -> None:
+    def __init__(self, path: Path, made_from: str) -> None:
         self.path = path
-        self.start = start
-        self.next_frame = start
+        self.made_from = made_from
+        self.next_frame = 0
         """The frame that comes next."""
         self._whole = 0
         for line, record in self._lines():
-            if record['frame'] != self.next_frame:
-                break
-            self.next_frame += 1
+            self.next_frame += 'frame' in record
             self._whole += len(line)
 
     def _lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
-        """Whole lines from the beginning, up to the first that is not."""
+        """Whole lines in order, the first of which says what the others were made from."""
         if not self.path.exists():
             return
         with self.path.open('rb') as file:
-            for line in file:
+            for number, line in enumerate(file, -1):
                 record = _decode(line)
-                if record is None:
+                if record != dict(made_from=self.made_from) if number < 0 else (record or {}).get('frame') != number:
                     return
                 yield line, record
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Records of all frames, read as they are asked for."""
-        for number, (_, record) in enumerate(self._lines(), self.start):
-            if number >= self.next_frame:
-                return
-            yield record
+        for _, record in self._lines():
+            if 'frame' in record and record['frame'] < self.next_frame:
+                yield record
 
     def __enter__(self) -> 'Journal':
         """Open for appending.
@@ -56,6 +55,8 @@ class Journal:
         try:
             self._file: IO[bytes] = self.path.open('ab', buffering=0)
             self._file.truncate(self._whole)
+            if not self._whole:
+                self._write(dict(made_from=self.made_from))
         except OSError as error:
             raise UserError(f'file cannot be written: {error.strerror}', self.path,
                             'name a place that can be written') from None
@@ -69,13 +70,17 @@ class Journal:
         """
         if record['frame'] != self.next_frame:
             raise ValueError(f'frame {self.next_frame} is due, not {record["frame"]}')
-        line = _encode(record)
         try:
-            self._file.write(line)
+            self._write(record)
         except OSError as error:
             raise UserError(f'file cannot be written: {error.strerror}', self.path, 'make room, and call again: it '
                             'goes on from here') from None
         self.next_frame += 1
+
+    def _write(self, record: dict[str, Any]) -> None:
+        line = _encode(record)
+        if self._file.write(line) != len(line):  # unbuffered, so that a full disk may take a part without a word
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._whole += len(line)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

@@ -10,6 +10,9 @@ import numpy as np
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.matching import match_points
 
+MIN_CUTOFF, BETA = 1.0, 0.02
+"""Defaults for points, in Hz and in Hz for each pixel per second of a picture 640 wide."""
+
 
 @dataclass
 class OneEuroFilter:
@@ -20,8 +23,8 @@ class OneEuroFilter:
         beta: Hz for each unit per second of speed; higher lags less in motion.
         speed_cutoff: Hz of the filter on the speed.
     """
-    min_cutoff: float = 1.0
-    beta: float = 0.02
+    min_cutoff: float = MIN_CUTOFF
+    beta: float = BETA
     speed_cutoff: float = 1.0
     _time: float | None = None
     _value: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -74,7 +77,7 @@ class PointSmoother:
         UserError: A parameter makes no sense.
     """
 
-    def __init__(self, width: int, min_cutoff: float = 1.0, beta: float = 0.02, reach: float = 60.,
+    def __init__(self, width: int, min_cutoff: float = MIN_CUTOFF, beta: float = BETA, reach: float = 60.,
                  patience: float = 0.25) -> None:
         if not (0 < min_cutoff < math.inf and 0 <= beta < math.inf):
             raise UserError(f'smoothing with a cutoff of {min_cutoff} Hz and beta {beta}',

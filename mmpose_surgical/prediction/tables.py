@@ -25,7 +25,8 @@ def write_csv(path: Path, frames: Iterable[dict[str, Any]], smooth: bool = False
     columns = [*COLUMNS, *(SMOOTH_COLUMNS if smooth else ()), *(('name', ) if names else ())]
 
     def write(temporary: Path) -> None:
-        with temporary.open('w', newline='', encoding='utf-8') as file:
+        # A file may have a name that is no text.
+        with temporary.open('w', newline='', encoding='utf-8', errors='backslashreplace') as file:
             writer = csv.DictWriter(file, columns, restval='', extrasaction='ignore', lineterminator='\n')
             writer.writeheader()
             for frame in frames:

@@ -22,6 +22,13 @@ LOGIT_STEP = 1 / 16
 """Logits are stored as int8 multiples of this: +-7.9 at most, a sigmoid within 0.0004 of 0 or 1."""
 
 
+LONG_SIDE = 192
+"""Cells along the longer side of the logit grid, by default."""
+
+MAX_SHARE = 0.3
+"""Of the picture, that a mask may cover, by default; see :func:`quality_gate`."""
+
+
 def to_int8(logits: np.ndarray) -> np.ndarray:
     """Quantise logits, saturating at +-127 steps; the sign, and with it the mask, survives.
 
@@ -116,7 +123,7 @@ class MaskPrior:
                    bool(scalars['valid']), arrays['points_xy'], arrays['labels'])
 
 
-def quality_gate(prior: MaskPrior, max_share: float = 0.3) -> MaskPrior:
+def quality_gate(prior: MaskPrior, max_share: float = MAX_SHARE) -> MaskPrior:
     """Mark an empty mask, and one over more than ``max_share`` of the picture, as a failed prior.
 
     The logits are kept for inspection; ``valid=False`` makes the refiner see zeros and drops the auxiliary
@@ -145,7 +152,7 @@ class MaskPriorBackend(ABC):
     batch_size: int = 8
     """Pictures that are embedded together when a store is filled."""
 
-    def __init__(self, long_side: int = 192, max_share: float = 0.3) -> None:
+    def __init__(self, long_side: int = LONG_SIDE, max_share: float = MAX_SHARE) -> None:
         if long_side < 8:
             raise UserError(f'prior.long_side is {long_side}', fix='use at least 8, by default 192')
         if not 0 < max_share <= 1:

@@ -77,7 +77,7 @@ class SamPrior(MaskPriorBackend):
             raise UserError(f'prior.dtype is {dtype!r}', fix='use float32 or bfloat16')
         if batch_size < 1:
             raise UserError(f'prior.batch_size is {batch_size}', fix='use 1 or more')
-        _device(device)
+        usable_device(device, there=False)
         self.weights = find_weights(self.name, checkpoint)
         self.dtype = dtype
         self.device = device
@@ -95,7 +95,7 @@ class SamPrior(MaskPriorBackend):
         """Loaded when it is first needed: a plan, or a store that is complete, never waits for it."""
         if self._model is None:
             import torch
-            device = _device(self.device, needed=True)
+            device = usable_device(self.device)
             with self._memory_told('load'):
                 self._model = self.load(self.weights, device, getattr(torch, self.dtype))
         return self._model
@@ -151,15 +151,19 @@ class SamPrior(MaskPriorBackend):
         return results
 
 
-def _device(name: str, needed: bool = False) -> 'torch.device':
-    """The device of that name, by default the current GPU or else the CPU; ``needed``: it must be there."""
+def usable_device(name: str, option: str = 'prior.device', there: bool = True) -> 'torch.device':
+    """The device of that name, by default the current GPU or else the CPU.
+
+    Raises:
+        UserError: There is no device of such a name or, if it must be ``there``, it cannot be used.
+    """
     import torch
     try:
         device = torch.device(name or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        if needed:
+        if there:
             torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch has no one error for a device that it lacks
-        raise UserError(f'prior.device={name} cannot be used: {str(error).splitlines()[0]}',
+        raise UserError(f'{option}={name} cannot be used: {str(error).splitlines()[0]}',
                         fix='name a GPU that is there (cuda:0), or cpu') from None
     return device
 

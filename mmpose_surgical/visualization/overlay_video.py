@@ -25,7 +25,7 @@ from mmpose_surgical.visualization.overlays import (
 )
 
 CODEC = 'libx264'
-_LEGEND = 'yellow: tip   blue: anchor   cross: as predicted   ring: smoothed'
+_LEGEND, _SMOOTHED = 'yellow: tip   blue: anchor', '   cross: as predicted   ring: smoothed'
 _TICKS = 90000
 """Of a second: the clock of MPEG, in which the common frame rates are whole numbers."""
 
@@ -37,10 +37,12 @@ class OverlayPainter:
         caption: What the bar below the picture says of the whole video, e.g. the model and its prior.
         trail: Seconds for which the places of points stay visible.
         heat: Show the heatmaps that records hold.
+        smooth: Records hold smoothed places too, which the legend then names.
     """
 
-    def __init__(self, caption: str, trail: float = 1., heat: bool = False) -> None:
+    def __init__(self, caption: str, trail: float = 1., heat: bool = False, smooth: bool = False) -> None:
         self.caption, self.trail, self.heat = caption, trail, heat
+        self._legend = _LEGEND + (_SMOOTHED if smooth else '')
         self._past: deque[tuple[float, str, int, int]] = deque()
         self._last: np.ndarray | None = None
 
@@ -59,7 +61,7 @@ class OverlayPainter:
             self._draw(canvas, record, unit)
         else:
             canvas = np.zeros((size[1], size[0], 3), np.uint8) if self._last is None else self._last // 3
-        told = dict(point=_LEGEND, none='no point', broken='this frame cannot be read')[record['state']]
+        told = dict(point=self._legend, none='no point', broken='this frame cannot be read')[record['state']]
         lines = [f'{_clock(record["time"])}  #{record["frame"]}   {told}', self.caption]
         return _even(np.vstack([canvas, caption_bar(size[0], unit, lines)]))
 

@@ -106,11 +106,14 @@ def draw_truth(picture: np.ndarray, frame: Frame) -> np.ndarray:
 
 
 def caption_bar(width: int, unit: float, lines: list[str]) -> np.ndarray:
-    step = round(19 * unit)
-    bar = np.full((step * len(lines) + round(8 * unit), width, 3), 24, np.uint8)
+    step, margin, thick = round(19 * unit), round(8 * unit), max(1, round(unit))
+    bar = np.full((step * len(lines) + margin, width, 3), 24, np.uint8)
     for row, line in enumerate(lines, 1):
-        cv2.putText(bar, line, (round(8 * unit), row * step), cv2.FONT_HERSHEY_SIMPLEX, 0.45 * unit, (235, 235, 235),
-                    max(1, round(unit)), cv2.LINE_AA)
+        size, _ = cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, 0.45 * unit, thick)
+        # A long line is written smaller, so that its end, which may say that a prior is a stand-in, can be read.
+        scale = 0.45 * unit * min(1, (width - 2 * margin) / max(size[0], 1))
+        cv2.putText(bar, line, (margin, row * step), cv2.FONT_HERSHEY_SIMPLEX, scale, (235, 235, 235), thick,
+                    cv2.LINE_AA)
     return bar
 
 

@@ -1,18 +1,29 @@
 """New videos by trained models: what tools/test.py finds in the same frames, and what it cannot know."""
+import json
 import shutil
 
 import cv2
 import numpy as np
 import pytest
-from inferencer_checks import all_points, check_against_test, inferencer_of
+from inferencer_checks import all_points, check_against_test, count_frames, inferencer_of
 from pipeline_runs import evaluate
 from sam_models import write_tiny_sam2
 
 from mmpose_surgical.errors import UserError
 
 COARSE, REFINER = 'demo_coarse', 'demo_refine_prior_aux'
-# Trained without; the branch is there, and what it gives does not matter here.
-DROPOUT = {'model.head.mask_dropout': 0.2}
+
+
+@pytest.fixture(scope='module')
+def own_masks(refined, tmp_path_factory):
+    """The refiner as if it had been trained with mask dropout: what its branch gives does not matter here."""
+    folder = tmp_path_factory.mktemp('own') / 'runs'
+    shutil.copytree(refined, folder)
+    record = folder / REFINER / 'artifact.json'
+    content = json.loads(record.read_text())
+    content['content']['model']['head']['mask_dropout'] = 0.2
+    record.write_text(json.dumps(content))
+    return folder / REFINER
 
 
 def test_coarse_points_are_those_of_the_test(refined, toy_data):
@@ -25,8 +36,9 @@ def test_refined_points_are_those_of_the_test(refined, toy_data, tmp_path):
     folder = refined / REFINER
     assert evaluate(folder / f'{REFINER}.py', folder / 'epoch_2.pth', tmp_path / 'out', 'prior.backend=grabcut') == 0
     inferencer = inferencer_of(folder, prior='grabcut', batch_size=2)
+    counts = count_frames(inferencer)
     check_against_test(inferencer, tmp_path / 'out/test_predictions.json', toy_data)
-    assert [network.calls for network in inferencer.networks] == [10, 10]  # two clips of five frames
+    assert counts() == [10, 10]  # two clips of five frames
 
 
 def test_refined_points_behind_a_sam_are_those_of_the_test(refined, toy_data, tmp_path):
@@ -88,22 +100,46 @@ def test_a_broken_frame_keeps_its_place_and_its_neighbours_are_predicted(refined
 
 
 @pytest.mark.parametrize('start', [1, 4, 7, 8])
-def test_a_call_that_begins_later_gives_the_same(refined, start):
+def test_a_call_that_begins_later_gives_the_same(refined, tmp_path, start):
+    for number, picture in enumerate(frames()):
+        cv2.imwrite(str(tmp_path / f'{number}.png'), picture)
+    for number in (2, 3, 6):
+        (tmp_path / f'{number}.png').write_bytes(b'broken')
     inferencer = inferencer_of(refined / REFINER, prior='grabcut', prior_every=3, score_thr=0.0)
-    whole = [result.to_dict() for result in inferencer(frames(), fps=10)]
-    assert [result.to_dict() for result in inferencer(frames(), fps=10, start=start)] == whole[start:]
+    for source in (frames(), tmp_path):
+        whole = [result.to_dict() for result in inferencer(source, fps=10)]
+        assert len(whole) == 9
+        assert [result.to_dict() for result in inferencer(source, fps=10, start=start)] == whole[start:]
+
+
+def counted(inferencer):
+    """Lets an inferencer note the frames that it segments, whatever the score of their points."""
+    segment, numbers = inferencer.segmenter, []
+    segment.thresholds = dict(tip=0., anchor=0.)
+    backend = segment.backend
+    plain = backend.embed
+    backend.embed = lambda frame: numbers.append(frame.image_id) or plain(frame)
+    return numbers
 
 
 def test_masks_are_made_once_a_block_and_only_where_something_prompts(refined):
     inferencer = inferencer_of(refined / REFINER, prior='grabcut', prior_every=3, score_thr=0.0)
-    segment = inferencer._segment
-    segment.segment.thresholds = dict(tip=0., anchor=0.)
+    numbers = counted(inferencer)
     results = list(inferencer(frames(7), fps=10))
-    assert segment.calls == 3
+    assert numbers == [0, 3, 6]
     logits = [result.prior.logits for result in results]
     assert logits[0] is logits[1] is logits[2] and logits[3] is logits[5] and logits[3] is not logits[2]
-    segment.segment.thresholds = dict(tip=9., anchor=9.)
-    assert not any(result.prior.valid for result in inferencer(frames(4), fps=10)) and segment.calls == 3
+    inferencer.segmenter.thresholds = dict(tip=9., anchor=9.)
+    assert not any(result.prior.valid for result in inferencer(frames(4), fps=10)) and len(numbers) == 3
+
+
+def test_two_streams_at_once_do_not_share_masks(refined):
+    inferencer = inferencer_of(refined / REFINER, prior='grabcut', prior_every=3, score_thr=0.0)
+    counted(inferencer)
+    first, second = frames(), [picture[::-1].copy() for picture in frames()]
+    alone = [[result.to_dict() for result in inferencer(source, fps=10)] for source in (first, second)]
+    together = list(zip(inferencer(first, fps=10), inferencer(second, fps=10)))
+    assert [[pair[side].to_dict() for pair in together] for side in (0, 1)] == alone
 
 
 def test_results_come_as_late_as_announced_and_no_later(refined):
@@ -121,8 +157,8 @@ def test_results_come_as_late_as_announced_and_no_later(refined):
     assert next(results).frame == 1 and taken == [0, 1, 2, 3, 4]
 
 
-def test_the_own_mask_branch_takes_the_segmenters_place(refined):
-    inferencer = inferencer_of(refined / REFINER, prior='aux', options=DROPOUT, score_thr=0.0)
+def test_the_own_mask_branch_takes_the_segmenters_place(own_masks):
+    inferencer = inferencer_of(own_masks, prior='aux', score_thr=0.0)
     inferencer.run.prompt_thresholds.update(tip=0., anchor=0.)
     head = inferencer.networks[1].model.head
     # A branch that sees a tool in the left fifth, whatever it is given.
@@ -172,9 +208,11 @@ def test_a_stand_in_for_synthetic_pictures_is_replaced_by_what_is_named_alone(re
 def test_a_mask_branch_that_copies_is_refused(refined):
     with pytest.raises(UserError, match=r'without mask dropout.*mask_dropout=0\.2'):
         inferencer_of(refined / REFINER, prior='aux')
-    for options in (DROPOUT | {'model.head.aux_loss.loss_weight': 0.0}, DROPOUT | {'model.head.use_prior': False}):
-        with pytest.raises(UserError):
-            inferencer_of(refined / REFINER, prior='aux', options=options)
+    # What it was trained with counts, not what is said of it.
+    with pytest.raises(UserError, match='without mask dropout'):
+        inferencer_of(refined / REFINER, prior='aux', options={'model.head.mask_dropout': 0.2})
+    with pytest.raises(UserError, match='takes no mask prior'):
+        inferencer_of(refined / REFINER, prior='aux', options={'model.head.use_prior': False})
 
 
 def test_what_a_model_does_not_take_is_refused(refined, tmp_path):
@@ -187,8 +225,20 @@ def test_what_a_model_does_not_take_is_refused(refined, tmp_path):
             inferencer_of(run, **kwargs)
     with pytest.raises(UserError, match='how many frames a second'):
         next(inferencer_of(run)(frames(2)))
-    with pytest.raises(UserError, match='a mask every 0 frames'):
-        inferencer_of(refined / REFINER, prior='grabcut', prior_every=0)
+    for folder, kwargs, message in (
+            (REFINER, dict(prior='grabcut', prior_every=0), 'prior_every is 0'),
+            (REFINER, dict(prior='none', prior_every=2), 'nothing is segmented'),
+            (COARSE, dict(prior_every=2), 'nothing is segmented'),
+            (REFINER, dict(prior='none', options={'clip.window': 'causal'}), 'clip.window is of the coarse network'),
+            (COARSE, dict(options={'clip.num_frames': 5}), 'weights are not of this config'),
+            (COARSE, dict(device='gpu'), 'device=gpu cannot be used'),
+            (COARSE, dict(score_thr=float('nan')), 'a score threshold of nan')):
+        with pytest.raises(UserError, match=message):
+            inferencer_of(refined / folder, **kwargs)
+    live = inferencer_of(refined / REFINER, options={'prior.backend': 'grabcut'}).segmenter
+    with pytest.raises(UserError, match='takes no mask prior, and grabcut'):
+        inferencer_of(run, prior=live)
+    assert inferencer_of(refined / REFINER, prior=live).prior == dict(backend='grabcut')
 
 
 def test_a_folder_that_is_no_finished_run_is_told(refined, tmp_path):

@@ -34,7 +34,12 @@ def test_a_video_tells_its_frames_their_times_and_its_rate(tmp_path):
 
 def test_times_of_an_uneven_video_are_its_own(tmp_path):
     source = open_source(write_video(tmp_path / 'v.mp4', 4, ticks=[100, 120, 220, 230]))
-    assert [round(frame.time, 6) for frame in source.frames()] == [0, 0.02, 0.12, 0.13]
+    assert [round(frame.time, 6) for frame in source.frames()] == [0, 0.02, 0.12, 0.13] and source.uneven
+
+
+def test_a_video_of_one_frame_has_no_rate_of_its_own(tmp_path):
+    path = write_video(tmp_path / 'v.mp4', 1)
+    assert open_source(path).fps is None and open_source(path, 25).fps == 25
 
 
 def test_a_folder_goes_by_the_numbers_in_its_names(folder):

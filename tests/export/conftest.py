@@ -1,6 +1,7 @@
 """Models to export."""
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ THRESHOLDS = dict(tip=0.05, anchor=0.05)
 def vivid(refined: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of :func:`refined`, its outputs made 25 times as large: points and masks then pass their thresholds.
 
-    A mask branch without mask dropout is no prior; name ``model.head.mask_dropout`` in the options for one that is.
+    It counts as trained without mask dropout, see :func:`own_masks`.
     """
     import torch
     folder = tmp_path_factory.mktemp('vivid') / 'runs'
@@ -29,6 +30,18 @@ def vivid(refined: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 value *= 25
         torch.save(content, checkpoint)
     return folder / 'demo_refine_prior_aux'
+
+
+@pytest.fixture(scope='session')
+def own_masks(vivid: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """:func:`vivid` as if it had been trained with mask dropout, so that its mask branch is a prior."""
+    folder = tmp_path_factory.mktemp('own') / 'runs'
+    shutil.copytree(vivid.parent, folder)
+    record = folder / vivid.name / 'artifact.json'
+    content = json.loads(record.read_text())
+    content['content']['model']['head']['mask_dropout'] = 0.2
+    record.write_text(json.dumps(content))
+    return folder / vivid.name
 
 
 @pytest.fixture(scope='session')
@@ -63,5 +76,5 @@ def untrained(plugin: ModuleType, root: Path, tmp_path: Path) -> Callable:
         checkpoint = tmp_path / config / 'epoch_1.pth'
         checkpoint.parent.mkdir(exist_ok=True)
         torch.save(dict(state_dict=model.state_dict()), checkpoint)
-        return TrainedRun(cfg, checkpoint, THRESHOLDS, {})
+        return TrainedRun(cfg, checkpoint, THRESHOLDS, {}, dict(cfg.model))
     return make

@@ -20,7 +20,6 @@ from hypothesis.extra.numpy import arrays
 
 from mmpose_surgical.errors import UserError
 
-DROPOUT = {'model.head.mask_dropout': 0.2}
 FILES = {'frame.onnx', 'window.onnx', 'metadata.json', 'onnx_stream.py'}
 
 
@@ -35,13 +34,12 @@ def export(run, out: Path, prior: str | None = None, **options) -> dict:
 
 
 @pytest.mark.parametrize('prior', ['aux', 'none', 'input'])
-def test_both_runtimes_give_what_pytorch_gives_of_a_refiner(vivid: Path, toy_data: Path, tmp_path: Path, root: Path,
-                                                           prior: str):
+def test_both_runtimes_give_what_pytorch_gives_of_a_refiner(own_masks: Path, toy_data: Path, tmp_path: Path,
+                                                           root: Path, prior: str):
     import onnx
-    run = load(vivid, DROPOUT)
+    run = load(own_masks)
     metadata = export(run, tmp_path / 'out', prior, check_on=toy_data / 'frames/d')
-    outputs = {'map', 'feature', 'heatmaps', 'coarse_heatmaps', 'mask_out'} | ({'validity_out'} & {
-        'validity_out' if prior == 'aux' else ''})
+    outputs = {'map', 'feature', 'heatmaps', 'coarse_heatmaps', 'mask_out', *(['validity_out'] if prior == 'aux' else [])}
     assert [(check['runtime'].split()[0], check['on']) for check in metadata['checked']] == [
         ('onnxruntime', 'noise'), ('onnxruntime', 'd'), ('openvino', 'noise'), ('openvino', 'd')]
     for check in metadata['checked']:
@@ -98,9 +96,10 @@ def test_the_refiner_takes_the_map_of_the_target_for_its_feature_where_the_stem_
 @pytest.mark.parametrize(('bias', 'least', 'valid'), [
     (0., 0., True), (0., 1.1, False), (-9., 0., False), (9., 0., False)],
     ids=['valid', 'no prompt', 'empty', 'everywhere'])
-def test_own_masks_enter_the_second_pass_if_they_pass_the_gates(vivid: Path, bias: float, least: float, valid: bool):
+def test_own_masks_enter_the_second_pass_if_they_pass_the_gates(own_masks: Path, bias: float, least: float,
+                                                                valid: bool):
     from mmpose_surgical.export.onnx_export import prepare_pair
-    run = replace(load(vivid, DROPOUT), prompt_thresholds=dict(tip=least, anchor=least))
+    run = replace(load(own_masks), prompt_thresholds=dict(tip=least, anchor=least))
     pair = prepare_pair(run, 'aux')
     head, rng = pair.window.refiner.head, torch.manual_seed(0)
     feature, maps = torch.rand(1, 48, 12, 16, generator=rng), torch.rand(1, 3, 16, 12, 16, generator=rng)
@@ -143,14 +142,14 @@ def test_rounding_to_half_precision(plugin: ModuleType, value: float):
     assert abs(float(rounded) - value) == abs(float(np.float16(value)) - value)  # halfway both neighbours are right
 
 
-def test_default_prior(vivid: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_default_prior(vivid: Path, own_masks: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     from mmpose_surgical.export.onnx_export import export_command
     args = dict(model=str(vivid), weights=None, out=str(tmp_path / 'out'), prior=None, score_thr=0.25, check_on=None,
                 cfg_options=[])
     assert export_command(argparse.Namespace(**args)) == 0
     assert capsys.readouterr().out.splitlines()[-4].startswith('prior: none: its own masks only copy')
     assert json.loads((tmp_path / 'out/metadata.json').read_text())['thresholds'] == dict(tip=0.25, anchor=0.25)
-    args['cfg_options'] = ['model.head.mask_dropout=0.2']
+    args['model'] = str(own_masks)
     (tmp_path / 'out/__pycache__').mkdir()
     assert export_command(argparse.Namespace(**args)) == 0
     told = capsys.readouterr().out

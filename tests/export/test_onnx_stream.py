@@ -24,7 +24,6 @@ from mmpose_surgical.export.onnx_stream import (
     to_canvas,
 )
 
-DROPOUT = {'model.head.mask_dropout': 0.2}
 SIDES = st.integers(16, 200)
 
 
@@ -222,10 +221,10 @@ def test_points_of_larger_pictures(vivid: Path, coarse_folder: Path, frames: lis
 
 
 @pytest.mark.parametrize('prior', ['aux', 'none'])
-def test_points_of_a_refiner(vivid: Path, frames: list[np.ndarray], tmp_path: Path, prior: str):
-    stream = OnnxStream(exported(vivid, tmp_path / 'out', prior, DROPOUT), fps=10)
+def test_points_of_a_refiner(own_masks: Path, frames: list[np.ndarray], tmp_path: Path, prior: str):
+    stream = OnnxStream(exported(own_masks, tmp_path / 'out', prior), fps=10)
     found = streamed(stream, frames)
-    expected = list(inferencer(vivid, prior=prior, options=DROPOUT)(frames, 10))
+    expected = list(inferencer(own_masks, prior=prior)(frames, 10))
     # PyTorch keeps its own masks in steps of 1/16 on the logarithmic scale, the graph does not.
     assert_equal(found, expected, score=0.02 if prior == 'aux' else 1e-3)
     if prior == 'aux':

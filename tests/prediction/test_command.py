@@ -2,6 +2,7 @@
 import argparse
 import csv
 import json
+import os
 import random
 import time
 from pathlib import Path
@@ -11,10 +12,9 @@ import cv2
 import numpy as np
 import pytest
 from tool_runs import finish, kill, start
-from video_files import damaged, write_video
+from video_files import damaged, picture, write_video
 
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.prediction.journal import Journal
 
 COUNT = 30
 
@@ -64,6 +64,7 @@ def test_tables_tell_every_frame(whole):
     assert [(p['frame'], p['landmark'], p['x'], p['y'], p['score']) for p in points] == [
         (int(r['frame']), r['landmark'], float(r['x']), float(r['y']), float(r['score'])) for r in found if r['x']]
     meta = data['meta']
+    assert meta['prior'].pop('fingerprint').startswith('grabcut-')
     assert meta['prior'] == dict(backend='grabcut', prompts='both', points='coarse', stand_in=True, every=2)
     assert (meta['fps'], meta['frames'], meta['look_ahead_frames']) == (25, COUNT, 3)
 
@@ -97,7 +98,7 @@ def cut(whole, tmp_path) -> Path:
 
 def test_a_cut_off_prediction_goes_on_and_ends_alike(cut, whole, refined, video, capsys):
     assert predict(video, refined / 'demo_refine_prior_aux', cut, prior='grabcut', prior_every=2) == 0
-    done = Journal(cut / 'frames.journal').next_frame
+    done = len((cut / 'frames.journal').read_bytes().splitlines()) - 1
     begun = int(capsys.readouterr().out.split('goes on at frame ')[1].split()[0])
     assert 0 < begun < done == COUNT
     # A batch may hold other frames than in one go: equal up to rounding.
@@ -126,7 +127,9 @@ def test_other_predictions_are_not_lost_unasked(cut, refined, video):
     with pytest.raises(UserError, match=r'holds other predictions.*--rebuild'):
         predict(video, run, cut)
     assert (cut / 'frames.journal').exists()
+    (cut / 'notes.txt').write_text('mine')
     assert predict(video, run, cut, rebuild=True, no_overlay=True) == 0
+    assert (cut / 'notes.txt').read_text() == 'mine'
     assert json.loads((cut / 'predictions.json').read_text())['meta']['model']['name'] == 'demo_coarse'
     own = cut.parent / 'own'
     own.mkdir()
@@ -169,8 +172,76 @@ def test_a_source_that_changed_is_another_one(refined, tmp_path):
     path = write_video(tmp_path / 'v.mp4', 4)
     predict(path, refined / 'demo_coarse', tmp_path / 'out', no_overlay=True)
     write_video(path, 5)
-    with pytest.raises(UserError, match='holds other predictions'):
+    with pytest.raises(UserError, match='other predictions: the source has changed'):
         predict(path, refined / 'demo_coarse', tmp_path / 'out', no_overlay=True)
+
+
+def test_settings_that_change_points_are_not_mixed(cut, refined, video):
+    for options in (dict(cfg_options=['codec.nms_kernel=9']), dict(score_thr=0.2), dict(prior_every=1)):
+        args = dict(prior='grabcut', prior_every=2) | options
+        with pytest.raises(UserError, match='holds other predictions'):
+            predict(video, refined / 'demo_refine_prior_aux', cut, **args)
+
+
+def test_what_the_folder_cannot_be_is_told(refined, video, tmp_path):
+    run = refined / 'demo_coarse'
+    (tmp_path / 'file').write_text('mine')
+    for out in (tmp_path / 'file', tmp_path / 'file/below'):
+        with pytest.raises(UserError, match='folder cannot be made.*--out'):
+            predict(video, run, out)
+    for rebuild in (False, True):
+        with pytest.raises(UserError, match='something else than predictions'):
+            predict(video, run, run, rebuild=rebuild)
+    assert json.loads((run / 'artifact.json').read_text())['done']
+
+
+def test_the_source_may_lie_in_the_folder_and_the_folder_behind_a_link(refined, tmp_path):
+    out = tmp_path / 'out'
+    out.mkdir()
+    (tmp_path / 'link').symlink_to(out)
+    path = write_video(tmp_path / 'v.mp4', 4)
+    run = refined / 'demo_coarse'
+    assert predict(path, run, tmp_path / 'link', no_overlay=True) == 0
+    inside = path.rename(out / 'v.mp4')
+    assert predict(inside, run, tmp_path / 'link', no_overlay=True, score_thr=0.3, rebuild=True) == 0
+    assert inside.exists() and (tmp_path / 'link').is_symlink()
+
+
+def test_another_call_is_left_alone(cut, refined, video):
+    """Also by one that would replace what that one makes."""
+    from mmpose_surgical.files import claim
+    held = start('-c', 'import sys, time; from mmpose_surgical.files import claim; from pathlib import Path; '
+                 f'held = claim(Path({str(cut / ".lock")!r})); print(held is not None, flush=True); time.sleep(60)')
+    assert held.stdout.readline().strip() == 'True'
+    journal = (cut / 'frames.journal').read_bytes()
+    with pytest.raises(UserError, match='another process is making this folder'):
+        predict(video, refined / 'demo_coarse', cut, rebuild=True)
+    assert (cut / 'frames.journal').read_bytes() == journal
+    kill(held)
+    held.communicate()
+    assert claim(cut / '.lock')
+
+
+def test_senseless_arguments_are_refused_before_anything_is_predicted(refined, video, tmp_path):
+    for flags, message in ((dict(smooth=[-1.]), 'cutoff above 0'), (dict(trail=float('nan')), 'a trail of nan'),
+                           (dict(score_thr=float('inf')), 'a score threshold of inf'),
+                           (dict(prior='grabcut'), 'takes no mask prior')):
+        with pytest.raises(UserError, match=message):
+            predict(video, refined / 'demo_coarse', tmp_path / 'out', **flags)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_names_that_are_no_text_and_slow_pictures(refined, tmp_path):
+    folder = tmp_path / 'frames'
+    folder.mkdir()
+    for name in (b'1.png', '\u00b25.png'.encode(), b'\xff3.png'):
+        cv2.imwrite(str(tmp_path / 'x.png'), picture(int(name[-5:-4])))
+        (tmp_path / 'x.png').rename(folder / os.fsdecode(name))
+    (folder / '._1.png').write_bytes(b'what another system leaves')
+    assert predict(folder, refined / 'demo_coarse', tmp_path / 'out', fps=2., smooth=[0.1, 0.]) == 0
+    found = rows(tmp_path / 'out')
+    assert len({row['name'] for row in found}) == 3
+    assert any(row['x'] != row['x_smooth'] for row in found if row['x'])  # half a second is no gap at this rate
 
 
 def is_whole(out: Path) -> bool:
@@ -197,6 +268,7 @@ def test_kill_9_at_random_moments_leaves_nothing_half_written(refined, tmp_path)
     kills = 0
     while kills < 20:
         if is_whole(out):  # begin anew
+            (out / 'artifact.json').unlink()
             for file in out.iterdir():
                 file.unlink()
         process = start(*command)
