@@ -201,8 +201,8 @@ def main() -> None:
     sharp = sharpened(folder_of(dropout, args.seeds[0], args.runs), annotations)
     write_json(RESULTS / 'runtime_prior.json', dict(command=command, machine=machine, rows=rows, sharpened=sharp))
     write_text(RESULTS / 'runtime_prior.md', table(rows, command, machine) + '\n'.join([
-        '', '## The own mask, sharpened', '', 'Validation split, on which the steepness was chosen: tip F1 / anchor F1 / '
-        'false points per idle minute.', '', '| steepness of the sigmoid | |', '| ---: | ---: |',
+        '', '## The own mask, sharpened', '', 'Validation split, on which the steepness was chosen: tip F1 / anchor F1 '
+        '/ false points per idle minute.', '', '| steepness of the sigmoid | |', '| ---: | ---: |',
         *(f'| {one["steepness"]:g}{" (chosen)" if one["chosen"] else ""} | {100 * one["tip"]["f1"]:.1f} / '
           f'{100 * one["anchor"]["f1"]:.1f} / {one["false_points_per_idle_minute"]:.0f} |' for one in sharp), '']))
 

@@ -4,7 +4,7 @@
 
 Both sides of a ratio see the same frames in turns, in one process and one thread, with untrained weights; ratios are
 medians over rounds, and A/A is a side against itself. The limit for a window of T frames is (T + f) / (1 + f): f is the
-cost of all that comes after the per-frame half over the cost of that half, both taken from the stream itself.
+cost of all that comes behind the per-frame half over the cost of that half, timed in the same rounds.
 """
 import statistics
 import tempfile
@@ -28,10 +28,10 @@ from mmpose_surgical.pipeline.config import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / 'benchmarks/results'
-FPS = 25
-SIZES = {'MobileNetV2, 192x144': ('configs/demo/demo_coarse.py', 40, 7),
-         'ResNet-50, 512x288': ('configs/surgical/coarse.py', 5, 2)}
-"""Network: config, frames of a round, rounds."""
+FPS = 25 / 3  # neighbours of a window are neighbours in the stream: 9 frames make a window whole
+SIZES = {'MobileNetV2, 192x144': ('configs/demo/demo_coarse.py', 30, 9, (3, 5, 9)),
+         'ResNet-50, 512x288': ('configs/surgical/coarse.py', 11, 2, (3, 9))}
+"""Network: config, frames of a round, rounds, T."""
 
 
 def pictures(count: int) -> list[np.ndarray]:
@@ -71,16 +71,25 @@ def naive(network: StreamedNetwork, frames: list[np.ndarray], together: bool) ->
         network.predict(features, samples_of([entered[network.num_frames // 2].meta]))
 
 
-def share_after(network: StreamedNetwork, frames: list[np.ndarray]) -> float:
-    """f: seconds behind the per-frame half over seconds in it, for one frame at a time."""
+def halves(network: StreamedNetwork, frames: list[np.ndarray]) -> dict[str, Callable[[], Any]]:
+    """What a stream does before and behind its ring buffer, for one frame at a time: f is the one over the other."""
     seen = [network.prepare(frame) for frame in frames]
     maps = [network.per_frame([entered])[0] for entered in seen]
     windows = [[maps[number] for number in window_frame_ids(target, network.num_frames, 1, 0, len(maps) - 1)]
                for target in range(len(maps))]
-    before = timed(lambda: [network.per_frame([network.prepare(frame)]) for frame in frames])
-    after = timed(lambda: [network.predict(network.features([window]), samples_of([entered.meta]))
-                           for window, entered in zip(windows, seen)])
-    return after / before
+    return dict(before=lambda: [network.per_frame([network.prepare(frame)]) for frame in frames],
+                behind=lambda: [network.predict(network.features([window]), samples_of([entered.meta]))
+                                for window, entered in zip(windows, seen)])
+
+
+def passes(inferencer: SurgicalLandmarkInferencer, frames: list[np.ndarray]) -> float:
+    """Pictures that enter the per-frame network for each frame of a stream, counted in that network."""
+    entered: list[int] = []
+    backbone = inferencer.networks[0].model.backbone.backbone
+    hook = backbone.register_forward_pre_hook(lambda module, inputs: entered.append(len(inputs[0])))
+    stream(inferencer, frames)
+    hook.remove()
+    return sum(entered) / len(frames)
 
 
 def rounds(count: int, **sides: Callable[[], Any]) -> dict[str, list[float]]:
@@ -100,22 +109,19 @@ def ratio(over: list[float], under: list[float]) -> float:
 
 def sliding(folder: Path) -> list[dict[str, Any]]:
     rows = []
-    for network_name, (config, count, repeat) in SIZES.items():
+    for network_name, (config, count, repeat, lengths) in SIZES.items():
         frames = pictures(count)
-        for num_frames in (3, 5, 9):
+        for num_frames in lengths:
             options = {'clip.num_frames': num_frames}
             inferencer, batched = (untrained(config, folder, options, batch_size=size) for size in (1, 8))
             network, = inferencer.networks
-            share = statistics.median(share_after(network, frames) for _ in range(3))
-            before = network.calls
-            stream(inferencer, frames)
-            calls = (network.calls - before) / count
-            found = rounds(repeat, alone=partial(naive, network, frames, False),
+            found = rounds(repeat, **halves(network, frames), alone=partial(naive, network, frames, False),
                            together=partial(naive, network, frames, True), stream=partial(stream, inferencer, frames),
                            again=partial(stream, inferencer, frames), batched=partial(stream, batched, frames))
+            share = ratio(found['behind'], found['before'])
             limit = (num_frames + share) / (1 + share)
             rows.append(dict(
-                network=network_name, num_frames=num_frames, f=share, calls_per_frame=calls, limit=limit,
+                network=network_name, num_frames=num_frames, f=share, calls_per_frame=passes(inferencer, frames), limit=limit,
                 speedup=ratio(found['alone'], found['stream']),
                 of_limit=ratio(found['alone'], found['stream']) / limit,
                 speedup_over_together=ratio(found['together'], found['stream']),
