@@ -121,7 +121,8 @@ def sliding(folder: Path) -> list[dict[str, Any]]:
             share = ratio(found['behind'], found['before'])
             limit = (num_frames + share) / (1 + share)
             rows.append(dict(
-                network=network_name, num_frames=num_frames, f=share, calls_per_frame=passes(inferencer, frames), limit=limit,
+                network=network_name, num_frames=num_frames, f=share, limit=limit,
+                calls_per_frame=passes(inferencer, frames),
                 speedup=ratio(found['alone'], found['stream']),
                 of_limit=ratio(found['alone'], found['stream']) / limit,
                 speedup_over_together=ratio(found['together'], found['stream']),

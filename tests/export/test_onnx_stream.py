@@ -156,7 +156,7 @@ def streamed(stream: OnnxStream, frames: list[np.ndarray]) -> list[dict]:
     return [result for frame in frames for result in stream.push(frame)] + stream.flush()
 
 
-def assert_equal(found: list[dict], expected: list, pixels: float = 0.1, score: float = 1e-3) -> None:
+def assert_equal(found: list[dict], expected: list, pixels: float = 0.01, score: float = 1e-3) -> None:
     """Same frames, times and landmarks, points at most so many pixels apart."""
     assert [(one['frame'], one['time']) for one in found] == [(one.frame, pytest.approx(one.time)) for one in expected]
     for one, other in zip(found, expected):
@@ -225,8 +225,7 @@ def test_points_of_a_refiner(own_masks: Path, frames: list[np.ndarray], tmp_path
     stream = OnnxStream(exported(own_masks, tmp_path / 'out', prior), fps=10)
     found = streamed(stream, frames)
     expected = list(inferencer(own_masks, prior=prior)(frames, 10))
-    # PyTorch keeps its own masks in steps of 1/16 on the logarithmic scale, the graph does not.
-    assert_equal(found, expected, score=0.02 if prior == 'aux' else 1e-3)
+    assert_equal(found, expected)
     if prior == 'aux':
         assert [one['mask_used'] for one in found] == [one.prior.valid for one in expected]
         assert any(one['mask_used'] for one in found)

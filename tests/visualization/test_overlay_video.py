@@ -84,3 +84,15 @@ def test_without_any_picture_there_is_no_video(tmp_path):
     with pytest.raises(UserError, match='no frame can be read'):
         write_overlay_video(tmp_path / 'o.mp4', iter(pairs), OverlayPainter('model'), 25.)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('width', [320, 640, 3840])
+def test_the_caption_fits_whatever_it_says(width):
+    """Its end may say that the prior is a stand-in."""
+    picture = np.zeros((width // 2, width, 3), np.uint8)
+    painter = OverlayPainter('my_network_of_a_very_long_name   prior: grabcut (a stand-in for SAM 3), every 2 frames',
+                             smooth=True)
+    one = record(100000, ('tip', 5., 5., {}))
+    bar = painter(SourceFrame(0, 0., picture), one, (width, width // 2))[width // 2:]
+    written = np.flatnonzero((bar > 128).any((0, 2)))
+    assert width * 0.5 < written.max() < width - 3
