@@ -17,3 +17,9 @@ def describe_machine() -> dict[str, Any]:
                 memory_gib=round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30, 1),
                 gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
                 python=platform.python_version(), torch=torch.__version__, git_commit=git_commit())
+
+
+def short_commit(machine: dict[str, Any]) -> str:
+    """The commit of a result, with what says that files had changed since."""
+    commit = machine['git_commit']
+    return commit[:7] + ('-dirty' if commit.endswith('-dirty') else '')

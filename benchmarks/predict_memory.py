@@ -15,7 +15,7 @@ import av
 import cv2
 import numpy as np
 import torch
-from machine import describe_machine
+from machine import describe_machine, short_commit
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -76,7 +76,7 @@ def main() -> None:
                                                      peak_mib=found, of_short=ratios))
     text = '\n'.join([
         '# Peak memory of predict.py', '',
-        f'`{command}`, commit {machine["git_commit"][:7]}, {machine["processor"]}; 640x480 at 25 frames/s, tables, '
+        f'`{command}`, commit {short_commit(machine)}, {machine["processor"]}; 640x480 at 25 frames/s, tables, '
         'smoothing, heat and overlay on.', '', '| video | peak, MiB | of the short one |', '| --- | ---: | ---: |',
         *(f'| {name}, {10 * SHORT if name == "long" else SHORT} frames | {found[name]:.0f} | '
           f'{ratios.get(name, 1):.3f} |' for name in found), ''])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import describe_machine
+from machine import describe_machine, short_commit
 
 from mmpose_surgical.evaluation.matching import match_points, to_canvas
 from mmpose_surgical.files import write_json, write_text
@@ -77,7 +77,7 @@ def main() -> None:
     write_json(RESULTS / 'real_video.json', dict(command=command, machine=machine, clip=clip.name, rows=rows))
     text = '\n'.join([
         '# Models trained on synthetic scenes, on a real video', '',
-        f'`{command}`, commit {machine["git_commit"][:7]}: {clip.name}, {rows[0]["frames"]} frames, {len(points)} of '
+        f'`{command}`, commit {short_commit(machine)}: {clip.name}, {rows[0]["frames"]} frames, {len(points)} of '
         'them annotated by hand; F1 in per cent at 15 px on 640x480. One clip for software tests, no benchmark.', '',
         '| model | prior | tip F1 | tp / fp / fn | anchor F1 | tp / fp / fn | frames with points |',
         '| --- | --- | ---: | ---: | ---: | ---: | ---: |',

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from ablation_units import METHODS, ROOT, Method
-from machine import describe_machine
+from machine import describe_machine, short_commit
 
 from mmpose_surgical.apis import runtime_prior
 from mmpose_surgical.apis.inferencer import SurgicalLandmarkInferencer
@@ -130,7 +130,7 @@ def cell(found: dict[str, Any], reference: dict[str, Any] | None) -> dict[str, A
 
 def table(rows: Sequence[dict[str, Any]], command: str, machine: dict[str, Any]) -> str:
     lines = ['# What a prior at run time costs', '',
-             f'`{command}`, commit {machine["git_commit"][:7]}, {machine["processor"]}, one thread; synthetic bench, '
+             f'`{command}`, commit {short_commit(machine)}, {machine["processor"]}, one thread; synthetic bench, '
              f'test split: {rows[0]["videos"]} videos, {rows[0]["frames"]} frames, 15 px, seed '
              f'{", ".join(map(str, rows[0]["seeds"]))}.', '',
              'F1 in per cent with 95 % intervals over videos; the difference is to the same model with `simulated`, a '
@@ -196,7 +196,8 @@ def main() -> None:
                          seconds_per_frame=float(np.mean(seconds)), quieter=quieter, **cell(found, reference)))
         print(model, prior, every, {name: round(100 * rows[-1][name]['f1'], 1) for name in ('tip', 'anchor')},
               flush=True)
-    command, machine = 'python benchmarks/runtime_prior.py', describe_machine()
+    command = f'python benchmarks/runtime_prior.py --seeds {" ".join(map(str, args.seeds))}'
+    machine = describe_machine()
     dropout = next(method for method in METHODS if method.name == DROPOUT)
     sharp = sharpened(folder_of(dropout, args.seeds[0], args.runs), annotations)
     write_json(RESULTS / 'runtime_prior.json', dict(command=command, machine=machine, rows=rows, sharpened=sharp))

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import describe_machine
+from machine import describe_machine, short_commit
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -173,7 +173,7 @@ def write(rows: list[dict[str, Any]]) -> None:
     write_json(RESULTS / 'runtime_speed.json', dict(command=command, machine=machine, size=SIZE, threads=THREADS,
                                                     rows=rows))
     lines = ['# Milliseconds a frame of exported models', '',
-             f'`{command}`, commit {machine["git_commit"][:7]}, {machine["processor"]}, {THREADS} threads, float32, '
+             f'`{command}`, commit {short_commit(machine)}, {machine["processor"]}, {THREADS} threads, float32, '
              f'input {SIZE[0]}x{SIZE[1]}; torch {machine["torch"]}, onnxruntime {onnxruntime.__version__}, openvino '
              f'{openvino.__version__.split("-")[0]}. Networks alone; medians over {ROUNDS} rounds.', '',
              '| model | eager PyTorch | ONNX Runtime | OpenVINO | ONNX Runtime, speed-up | OpenVINO, speed-up | A/A |',

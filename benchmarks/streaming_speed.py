@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import describe_machine
+from machine import describe_machine, short_commit
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -185,7 +185,7 @@ def main() -> None:
     write_json(RESULTS / 'streaming_speed.json', dict(command=command, machine=machine, sliding=rows, single=singles))
     text = '\n'.join([
         '# What a stream costs', '',
-        f'`{command}`, commit {machine["git_commit"][:7]}, {machine["processor"]}, one thread, torch '
+        f'`{command}`, commit {short_commit(machine)}, {machine["processor"]}, one thread, torch '
         f'{machine["torch"]}; pictures of 640x480, medians of ratios, both sides in turns.', '',
         '## Against a naive sliding window', '',
         'The limit is (T + f) / (1 + f), f the cost behind the per-frame half over the cost of that half.', '',

@@ -145,6 +145,8 @@ class SurgicalLandmarkInferencer:
         if isinstance(prior, LiveMaskPrior):
             if not takes_prior(self.run):
                 refuse_prior(self.run, prior.name)
+            if foreign := sorted(key for key in options if key.startswith('prior.')):
+                raise UserError(f'{foreign[0]} beside a segmenter that is made already', fix='leave it out')
             self.prior, self.segmenter = dict(backend=prior.name), prior
         else:
             self.prior = resolve_runtime_prior(self.run, prior, options, device)

@@ -53,7 +53,11 @@ def resolve_runtime_prior(run: TrainedRun, asked: str | None, options: Mapping[s
         UserError: The model was trained with the stand-in for synthetic pictures and nothing was named, it cannot take
             what was named, or weights are missing.
     """
-    asked = asked or options.get('prior.backend')
+    given = {key.removeprefix('prior.'): value for key, value in options.items() if key.startswith('prior.')}
+    named = given.pop('backend', None)
+    if named and asked and named != asked:
+        raise UserError(f'two priors are named, {asked} and {named}', fix='name one')
+    asked = asked or named
     if not takes_prior(run):
         if asked not in (None, NONE):
             refuse_prior(run, asked)
@@ -65,19 +69,23 @@ def resolve_runtime_prior(run: TrainedRun, asked: str | None, options: Mapping[s
                         'mask dropout', run.checkpoint.parent, 'train refine_prior_aux with --cfg-options '
                         f'model.head.mask_dropout=0.2, or choose another prior: {_choices(run)}')
     if asked in (AUX, NONE):
-        return dict(own, backend=asked)
+        if foreign := sorted(given.keys() - own.keys()):
+            raise UserError(f'prior.{foreign[0]} is of a segmenter, and {asked} is none', fix='leave it out')
+        return own | given | dict(backend=asked)
     if asked is None and trained['backend'] == 'simulated' or asked == 'simulated':
         raise UserError('the "simulated" prior reads the renderer\'s masks, which a video does not have',
                         run.checkpoint.parent, f'name another with --prior (in Python: prior=): {_choices(run)}')
-    named = {key: value for key, value in options.items() if key.startswith('prior.')}
-    if asked is not None:
-        named['prior.backend'] = asked
-    cfg = run.cfg.copy()
-    cfg.merge_from_dict(named or {'prior.backend': 'auto'})
-    prior = trained_prior(cfg, named, run.checkpoint)
+    if asked in (None, trained['backend']):
+        cfg = run.cfg.copy()
+        cfg.prior = dict(cfg.prior, backend='auto')
+        cfg.merge_from_dict({f'prior.{key}': value for key, value in given.items()})
+        prior = trained_prior(cfg, {f'prior.{key}': value for key, value in given.items()}, run.checkpoint)
+    else:
+        # Options and weights of another backend are none of its.
+        prior = own | given | dict(backend=asked)
     if prior['backend'] in VARIABLES:
         prior['checkpoint'] = str(find_weights(prior['backend'], prior.get('checkpoint')).path)
-        prior['device'] = prior.get('device') or device or ''
+        prior['device'] = given.get('device') or device or ''
     return prior
 
 

@@ -76,9 +76,15 @@ class FrameSource:
 
         What a stream that begins in the middle must begin with: a frame that cannot be read is known by the one before.
         """
-        while self.files and number > 0 and next(self.frames(number)).picture is None:
-            number -= 1
-        return number if self.files else 0
+        if not self.files:
+            return 0
+        low = number = min(number, self.length - 1)
+        while low > 0:
+            window = itertools.islice(self.frames(low), number + 1 - low)
+            if good := [frame.index for frame in window if frame.picture is not None]:
+                return good[-1]
+            low = max(low - (number + 1 - low), 0)  # twice as many
+        return 0
 
 
 def open_source(source: 'FrameSource | str | Path | int | Iterable[Picture]', fps: float | None = None) -> FrameSource:
@@ -86,7 +92,8 @@ def open_source(source: 'FrameSource | str | Path | int | Iterable[Picture]', fp
 
     Args:
         source: A video file; a folder of pictures, in the order of the numbers in their names; a list or generator of
-            frames; or the number of a camera.
+            frames; or the number of a camera. All frames have the size of the first that can be read; others count as
+            broken.
         fps: Frames per second of what does not know it itself: folders and frames at hand. A camera's own, if it tells
             any, is overruled.
 
@@ -122,7 +129,7 @@ def _video(path: Path, fps: float | None) -> FrameSource:
             yield SourceFrame(number, index.time_of(number), picture,
                               '' if picture is not None else 'the frame cannot be decoded')
 
-    return _sized(FrameSource(path.name, index.fps or fps, len(index.pts), read, (path, ), uneven=index.uneven))
+    return _sized(FrameSource(_text(path), index.fps or fps, len(index.pts), read, (path, ), uneven=index.uneven))
 
 
 def _folder(path: Path, fps: float | None) -> FrameSource:
@@ -134,7 +141,12 @@ def _folder(path: Path, fps: float | None) -> FrameSource:
     def read(start: int) -> Iterator[SourceFrame]:
         return (_read(number, file, fps) for number, file in enumerate(files[start:], start))
 
-    return _sized(FrameSource(path.name, fps, len(files), read, tuple(files)))
+    return _sized(FrameSource(_text(path), fps, len(files), read, tuple(files)))
+
+
+def _text(path: Path) -> str:
+    """The name of a file or folder, which need not be text, as something that can be printed."""
+    return path.name.encode(errors='backslashreplace').decode()
 
 
 def _sized(source: FrameSource) -> FrameSource:

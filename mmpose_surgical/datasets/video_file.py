@@ -162,10 +162,11 @@ def read_in_order(path: str | Path, start: int = 0) -> Iterator[tuple[int, np.nd
     key = max(int(np.searchsorted(index.keys, wanted, side='right')) - 1, 0)
     frames = _decoded_from(path, index, key)
     head = next(frames, None)
+    back = 1
     while key > 0 and (head is None or head[0] > start):
-        # The container took us too far, or the key picture was none: begin at an earlier one.
+        # The container took us too far, or what is there cannot be decoded: begin at an earlier one.
         frames.close()
-        key -= 1
+        key, back = max(key - back, 0), 2 * back
         frames = _decoded_from(path, index, key)
         head = next(frames, None)
     due = start

@@ -151,8 +151,7 @@ class WindowGraph(nn.Module):
     def _validity(self, coarse: Tensor, mask: Tensor) -> Tensor:
         """1 where a mask (1, 1, h, w) passes the quality gate and a coarse point is sure enough to prompt: (1,).
 
-        As :func:`~mmpose_surgical.apis.runtime_prior.own_prior`, but on the heatmap grid itself: the graph knows
-        nothing of the picture, over which that one stretches the mask and back, which smoothes it a little.
+        As :func:`~mmpose_surgical.apis.runtime_prior.own_prior`.
         """
         share = (mask > 0.5).float().mean((1, 2, 3))
         return (prompted(coarse, self.coarse.head.decoder, self.prior) & (share > 0) & (share <= MAX_SHARE)).float()

@@ -77,18 +77,21 @@ def predict_command(args: argparse.Namespace) -> int:
                      networks=networks_of(inferencer))
     artifact = Artifact(folder, dict(inference=inference, output=dict(
         smooth=args.smooth, overlay=not args.no_overlay, trail=args.trail)), option='--out')
-    if artifact.status is Status.DONE and not args.rebuild:
+    status = artifact.status
+    if status is Status.DONE and not args.rebuild:
         console.print(f'done before: {folder}', highlight=False, soft_wrap=True)
         return 0
-    if artifact.status is Status.STALE:
+    if status is Status.STALE:
         refuse_other(artifact, args.rebuild)
+    if any(file.resolve().parent == folder.resolve() and file.name in (CSV, JSON, OVERLAY) for file in source.files):
+        raise UserError('the source would be replaced by what is made of it', args.source, 'choose another --out')
     artifact.begin()
-    for path in folder.iterdir():  # what a kill left
-        if is_temporary(path):
+    # Nothing of an earlier call stands under its final name while this one works; what is known of frames stays, but
+    # for one that is to begin anew. Other files are the user's.
+    ended = [CSV, JSON, OVERLAY, *([JOURNAL] if args.rebuild and status is not Status.PARTIAL else [])]
+    for path in list(folder.iterdir()):
+        if path.name in ended or is_temporary(path) and path.is_file():
             path.unlink()
-    if args.rebuild:
-        for name in (JOURNAL, CSV, JSON, OVERLAY):  # nothing else: the user may have put other files there
-            (folder / name).unlink(missing_ok=True)
     video = Video(source, Journal(folder / JOURNAL, digest_of(inference)), smoother)
     predict_frames(video, inferencer, console)
     outputs = write_outputs(video, folder, meta, args)
@@ -195,7 +198,6 @@ def write_outputs(video: Video, folder: Path, meta: dict[str, Any], args: argpar
     write_frames_json(folder / JSON, dict(meta, source=video.source.name, git_commit=git_commit(), unit='px, s'),
                       video.records())
     outputs = [folder / JOURNAL, folder / CSV, folder / JSON]
-    (folder / OVERLAY).unlink(missing_ok=True)  # one that was made from something else
     if not args.no_overlay:
         painter = OverlayPainter(f'{meta["model"]["name"]}   prior: {prior_name(meta["prior"])}', args.trail, args.heat,
                                  args.smooth is not None)

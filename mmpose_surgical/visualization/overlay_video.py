@@ -132,7 +132,7 @@ def _encode(path: Path, frames: Iterable[tuple[SourceFrame, dict[str, Any]]], pa
             done: Callable[[int], None]) -> None:
     waiting: list[tuple[SourceFrame, dict[str, Any]]] = []
     size: tuple[int, int] | None = None
-    count = 0
+    count, ticks = 0, -1
     with av.open(str(path), 'w', format='mp4', options=dict(movflags='faststart')) as container:
         stream = container.add_stream(CODEC, rate=Fraction(fps).limit_denominator(1001 * 1000))
         stream.pix_fmt = 'yuv420p'
@@ -149,7 +149,9 @@ def _encode(path: Path, frames: Iterable[tuple[SourceFrame, dict[str, Any]]], pa
                 if not count:
                     stream.width, stream.height = drawn.shape[1], drawn.shape[0]
                 picture = av.VideoFrame.from_ndarray(drawn, format='bgr24')
-                picture.pts, picture.time_base = round(record['time'] * _TICKS), Fraction(1, _TICKS)
+                # Of two frames at one time the second is shown a tick later.
+                ticks = max(round(record['time'] * _TICKS), ticks + 1)
+                picture.pts, picture.time_base = ticks, Fraction(1, _TICKS)
                 container.mux(stream.encode(picture))
                 count += 1
                 done(count)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from inferencer_checks import all_points, check_against_test, count_frames, inferencer_of
 from pipeline_runs import evaluate
-from sam_models import write_tiny_sam2
+from sam_models import write_tiny_sam2, write_tiny_sam3
 
 from mmpose_surgical.errors import UserError
 
@@ -203,6 +203,36 @@ def test_a_stand_in_for_synthetic_pictures_is_replaced_by_what_is_named_alone(re
         inferencer_of(refined / REFINER, prior='sam3')
     with pytest.raises(UserError, match='no prior backend "best"'):
         inferencer_of(refined / REFINER, prior='best')
+
+
+def test_weights_and_device_of_another_backend_are_none_of_the_named_ones(refined, tmp_path, monkeypatch):
+    """As a model that was trained behind SAM 3, on another machine."""
+    from mmpose_surgical.apis.runtime_prior import resolve_runtime_prior
+    from mmpose_surgical.apis.trained_run import load_run
+    run = load_run(refined / REFINER)
+    trained = dict(backend='sam3', checkpoint='/elsewhere/sam3', dtype='bfloat16', device='cuda:7', prompts='tip',
+                   points='coarse')
+    run.facts['prior_config'] = trained
+    run.cfg.prior = dict(trained)
+    monkeypatch.setattr('mmpose_surgical.pipeline.testing.facts_of', lambda folder: run.facts)
+    own = dict(prompts='tip', points='coarse')
+    assert resolve_runtime_prior(run, 'grabcut', {}, 'cpu') == own | dict(backend='grabcut')
+    sam2 = write_tiny_sam2(tmp_path / 'sam2')
+    monkeypatch.setenv('SAM2_CHECKPOINT', str(sam2))
+    assert resolve_runtime_prior(run, 'sam2', {}, 'cpu') == own | dict(
+        backend='sam2', checkpoint=str(sam2), device='cpu')
+    sam3 = write_tiny_sam3(tmp_path / 'sam3')
+    monkeypatch.setenv('SAM3_CHECKPOINT', str(sam3))
+    for asked in (None, 'sam3'):
+        assert resolve_runtime_prior(run, asked, {}, 'cpu') == own | dict(
+            backend='sam3', checkpoint=str(sam3), dtype='bfloat16', device='cpu')
+    assert resolve_runtime_prior(run, 'sam3', {'prior.device': 'cuda:1'}, 'cpu')['device'] == 'cuda:1'
+    assert resolve_runtime_prior(run, 'none', {'prior.prompts': 'anchor'}) == own | dict(
+        backend='none', prompts='anchor')
+    for asked, options, message in (('none', {'prior.checkpoint': 'x'}, 'of a segmenter, and none is none'),
+                                    ('sam2', {'prior.backend': 'grabcut'}, 'two priors are named')):
+        with pytest.raises(UserError, match=message):
+            resolve_runtime_prior(run, asked, options)
 
 
 def test_a_mask_branch_that_copies_is_refused(refined):

@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -117,3 +119,23 @@ def test_a_camera_that_is_not_there_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(sources.cv2, 'VideoCapture', lambda number: cv2_capture(str(tmp_path / 'none.mp4')))
     with pytest.raises(UserError, match='camera 0 cannot be opened'):
         open_source(0)
+
+
+@pytest.mark.parametrize(('number', 'expected'), [(0, 0), (1, 1), (5, 1), (8, 1), (9, 9), (11, 11), (50, 11)])
+def test_a_stream_that_begins_in_a_hole_begins_before_it(tmp_path, number, expected):
+    for frame in range(12):
+        path = tmp_path / f'{frame}.png'
+        if 2 <= frame <= 8:
+            path.write_bytes(b'broken')
+        else:
+            cv2.imwrite(str(path), picture(frame))
+    assert open_source(tmp_path, 10).readable_before(number) == expected
+    assert open_source([picture(0)] * 12, 10).readable_before(number) == 0
+
+
+def test_a_folder_whose_name_is_no_text_can_be_printed(tmp_path):
+    folder = tmp_path / os.fsdecode(b'\xff')
+    folder.mkdir()
+    cv2.imwrite(str(tmp_path / 'x.png'), picture(0))
+    (tmp_path / 'x.png').rename(folder / 'x.png')
+    assert open_source(folder, 10).name.encode() == b'\\udcff'

@@ -183,6 +183,39 @@ def test_settings_that_change_points_are_not_mixed(cut, refined, video):
             predict(video, refined / 'demo_refine_prior_aux', cut, **args)
 
 
+def test_rebuilding_goes_on_where_it_was_cut_off_and_leaves_nothing_of_before(cut, refined, video, monkeypatch):
+    """Killed in the middle: no table of what was there before may be taken for the new one."""
+    from mmpose_surgical.prediction import command
+    run = refined / 'demo_coarse'
+    predict(video, refined / 'demo_refine_prior_aux', cut, prior='grabcut', prior_every=2)
+    plain = command.record_of
+
+    def ends(result, decoder):
+        if result.frame == 20:
+            raise KeyboardInterrupt
+        return plain(result, decoder)
+
+    monkeypatch.setattr(command, 'record_of', ends)
+    with pytest.raises(KeyboardInterrupt):
+        predict(video, run, cut, rebuild=True)
+    assert not any((cut / name).exists() for name in ('predictions.csv', 'predictions.json', 'overlay.mp4'))
+    frames = []
+    monkeypatch.setattr(command, 'record_of', lambda result, decoder: frames.append(result.frame) or plain(
+        result, decoder))
+    assert predict(video, run, cut, rebuild=True, no_overlay=True) == 0
+    assert frames == list(range(20, COUNT)) and len({row['frame'] for row in rows(cut)}) == COUNT
+
+
+def test_a_source_that_would_be_replaced_is_refused(whole, refined, tmp_path):
+    out = tmp_path / 'out'
+    out.mkdir()
+    path = write_video(out / 'overlay.mp4', 4)
+    for rebuild in (False, True):
+        with pytest.raises(UserError, match='source would be replaced'):
+            predict(path, refined / 'demo_coarse', out, rebuild=rebuild)
+    assert path.exists()
+
+
 def test_what_the_folder_cannot_be_is_told(refined, video, tmp_path):
     run = refined / 'demo_coarse'
     (tmp_path / 'file').write_text('mine')

@@ -79,6 +79,13 @@ def test_video_begins_with_frames_that_cannot_be_read_and_keeps_uneven_times(tmp
     assert told == [1, 2, 3, 4]
 
 
+def test_two_frames_at_one_time_are_both_there(tmp_path):
+    pairs = [(SourceFrame(i, 1e-6 * i, GREY), dict(frame=i, time=1e-6 * i, state='none', points=[])) for i in range(4)]
+    write_overlay_video(tmp_path / 'o.mp4', iter(pairs), OverlayPainter('model'), 25.)
+    with av.open(str(tmp_path / 'o.mp4')) as container:
+        assert len(list(container.decode(video=0))) == 4
+
+
 def test_without_any_picture_there_is_no_video(tmp_path):
     pairs = [(SourceFrame(0, 0., None), dict(frame=0, time=0., state='broken', points=[]))]
     with pytest.raises(UserError, match='no frame can be read'):
