@@ -79,12 +79,13 @@ class FrameSource:
         if not self.files:
             return 0
         low = number = min(number, self.length - 1)
-        while low > 0:
+        while True:
             window = itertools.islice(self.frames(low), number + 1 - low)
             if good := [frame.index for frame in window if frame.picture is not None]:
                 return good[-1]
+            if low == 0:
+                return 0
             low = max(low - (number + 1 - low), 0)  # twice as many
-        return 0
 
 
 def open_source(source: 'FrameSource | str | Path | int | Iterable[Picture]', fps: float | None = None) -> FrameSource:

@@ -85,10 +85,11 @@ def predict_command(args: argparse.Namespace) -> int:
         refuse_other(artifact, args.rebuild)
     if any(file.resolve().parent == folder.resolve() and file.name in (CSV, JSON, OVERLAY) for file in source.files):
         raise UserError('the source would be replaced by what is made of it', args.source, 'choose another --out')
+    was_done = artifact.record is not None and artifact.record['done']
     artifact.begin()
     # Nothing of an earlier call stands under its final name while this one works; what is known of frames stays, but
     # for one that is to begin anew. Other files are the user's.
-    ended = [CSV, JSON, OVERLAY, *([JOURNAL] if args.rebuild and status is not Status.PARTIAL else [])]
+    ended = [CSV, JSON, OVERLAY, *([JOURNAL] if args.rebuild and was_done else [])]
     for path in list(folder.iterdir()):
         if path.name in ended or is_temporary(path) and path.is_file():
             path.unlink()
