@@ -7,6 +7,9 @@ import numpy as np
 
 from mmpose_surgical.errors import UserError
 
+PICTURE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+"""Of files that are pictures, in any case."""
+
 MAX_SIDE = 65535
 """Pixels of the longer side of a picture, at most: what a JPEG can have."""
 

@@ -104,7 +104,7 @@ class SurgicalLandmarkInferencer:
         prior_every: Segment every n-th frame only; the frames between take its mask.
         score_thr: Least score of a point that counts, for all or by landmark; by default the thresholds that training
             chose on validation.
-        batch_size: Frames that pass a network together. More than 1 is faster and later by so many frames.
+        batch_size: Frames that pass a network together; results come so many frames later.
         heatmaps: Whether results carry heatmaps.
         options: Overrides of the config as ``--cfg-options`` gives them, e.g. ``{'prior.checkpoint': PATH}``.
 

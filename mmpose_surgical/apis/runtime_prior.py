@@ -9,7 +9,7 @@ import numpy as np
 
 from mmpose_surgical.apis.mask_prior import LiveMaskPrior
 from mmpose_surgical.apis.trained_run import TrainedRun
-from mmpose_surgical.datasets.transforms import grid_matrix
+from mmpose_surgical.datasets.transforms import unwarp
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.pipeline.config import uses_prior
 from mmpose_surgical.pipeline.testing import trained_prior
@@ -147,9 +147,6 @@ def own_prior(mask: np.ndarray, points: tuple[np.ndarray, np.ndarray], matrix: n
     found, labels = points
     valid = len(found) > 0 and 0 < float((mask > 0.5).mean()) <= MAX_SHARE
     logits = STEEPNESS * (np.clip(mask, 0, 1).astype(np.float32) - 0.5)
-    scale = long_side / max(size)
-    grid = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-    over_picture = cv2.warpAffine(logits, (matrix @ grid_matrix(grid, size))[:2], grid,
-                                  flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+    over_picture = unwarp(logits, matrix, size, long_side, cv2.BORDER_REPLICATE)
     return 1 / (1 + np.exp(-logits)) * valid, MaskPrior(
         to_int8(over_picture), float('nan'), float('nan'), valid, found, labels)

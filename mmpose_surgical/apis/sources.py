@@ -10,10 +10,7 @@ import cv2
 import numpy as np
 
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.pictures import read_picture
-
-PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-"""Files of a folder that are its frames, by their ending in any case."""
+from mmpose_surgical.pictures import PICTURE_ENDINGS, read_picture
 
 Picture = np.ndarray | str | Path | None
 """A frame at hand: BGR uint8 (H, W, 3), the path of one, or ``None`` for one that is lost."""
@@ -57,6 +54,11 @@ class FrameSource:
     files: tuple[Path, ...] = ()
     size: tuple[int, int] | None = None
     uneven: bool = False
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether each frame is a file of its own."""
+        return bool(self.files) and self.files[0].suffix.lower() in PICTURE_ENDINGS
 
     def frames(self, start: int = 0) -> Iterator[SourceFrame]:
         """Frames from ``start`` on. One of another size than the first of the source that can be read is broken."""
@@ -114,7 +116,7 @@ def open_source(source: 'FrameSource | str | Path | int | Iterable[Picture]', fp
         return _folder(path, fps)
     if not path.is_file():
         raise UserError('there is no such video or folder', path, 'check the path')
-    if path.suffix.lower() in PICTURES:
+    if path.suffix.lower() in PICTURE_ENDINGS:
         raise UserError('this is one picture', path, 'name its folder, or a video')
     return _video(path, fps)
 
@@ -134,10 +136,11 @@ def _video(path: Path, fps: float | None) -> FrameSource:
 
 
 def _folder(path: Path, fps: float | None) -> FrameSource:
-    files = sorted((file for file in path.iterdir() if file.suffix.lower() in PICTURES and file.is_file()
+    files = sorted((file for file in path.iterdir() if file.suffix.lower() in PICTURE_ENDINGS and file.is_file()
                     and not file.name.startswith('.')), key=_by_numbers)
     if not files:
-        raise UserError('no pictures in the folder', path, f'put frames there ({", ".join(PICTURES)}), or name a video')
+        raise UserError('no pictures in the folder', path,
+                        f'put frames there ({", ".join(PICTURE_ENDINGS)}), or name a video')
 
     def read(start: int) -> Iterator[SourceFrame]:
         return (_read(number, file, fps) for number, file in enumerate(files[start:], start))

@@ -15,7 +15,7 @@ from mmpose.structures.bbox import get_warp_matrix
 from mmpose_surgical.baselines.tip_order import tip_order
 from mmpose_surgical.datasets.frame_file import FrameFile
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.priors.base import MaskPrior
+from mmpose_surgical.priors.base import MaskPrior, grid_shape
 from mmpose_surgical.priors.maker import variant_id
 from mmpose_surgical.priors.store import RecordStore
 
@@ -98,6 +98,22 @@ def picture_to_heatmap(results: dict, heatmap_size: tuple[int, int]) -> np.ndarr
 def warp(array: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A map (h, w) on another grid of (width, height), zero where it has nothing."""
     return cv2.warpAffine(array, matrix[:2], size, flags=cv2.INTER_LINEAR)
+
+
+def unwarp(array: np.ndarray, matrix: np.ndarray, size: tuple[int, int], long_side: int,
+           border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
+    """A map (h, w) back over the picture of (width, height) that ``matrix`` led from, see :func:`warp`.
+
+    Args:
+        array: The map.
+        matrix: 3x3, from pixels of the picture to cells of the map.
+        size: Width and height of the picture.
+        long_side: Cells along the longer side of the grid over it.
+        border: Of OpenCV: what the picture has where the map has nothing.
+    """
+    grid = grid_shape(size, long_side)[::-1]
+    return cv2.warpAffine(array.astype(np.float32), (matrix @ grid_matrix(grid, size))[:2], grid,
+                          flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border)
 
 
 @TRANSFORMS.register_module()

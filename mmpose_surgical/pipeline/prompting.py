@@ -1,5 +1,5 @@
 """From coarse predictions to mask priors: prompts, backend, store."""
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,16 @@ def backend_of(cfg: Config) -> MaskPriorBackend:
 
 
 def describe_prior(cfg: Config) -> dict[str, Any]:
+    """:func:`describe_backend` of a config's prior."""
+    return describe_backend(backend_of(cfg), cfg.prior)
+
+
+def describe_backend(backend: MaskPriorBackend, prior: Mapping[str, Any]) -> dict[str, Any]:
     """What every table says of the prior: backend, whether it is a stand-in, fingerprint of backend and weights.
 
     Where prompts are not the paper's, also their rule, and ``label``, e.g. ``oracle prompts``.
     """
-    backend, rule = backend_of(cfg), PromptRule.of(cfg.prior)
+    rule = PromptRule.of(prior)
     return dict(backend=backend.name, stand_in=backend.stand_in, fingerprint=backend.fingerprint, **rule.content,
                 **(dict(label=rule.label) if rule.label else {}))
 

@@ -13,18 +13,19 @@ from typing import Any
 from rich.console import Console
 
 from mmpose_surgical.apis.inferencer import SurgicalLandmarkInferencer
-from mmpose_surgical.apis.sources import PICTURES, FrameSource, SourceFrame, open_source
+from mmpose_surgical.apis.sources import FrameSource, SourceFrame, open_source
 from mmpose_surgical.cli import progress_bar
 from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.evaluation.summary import git_commit
 from mmpose_surgical.files import file_digest, is_temporary
 from mmpose_surgical.pipeline.artifacts import Artifact, Status, content_of, differences, digest_of
+from mmpose_surgical.pipeline.prompting import describe_backend
 from mmpose_surgical.pipeline.run import parse_options
 from mmpose_surgical.prediction.journal import Journal
 from mmpose_surgical.prediction.records import record_of
 from mmpose_surgical.prediction.smoothing import BETA, MIN_CUTOFF, PointSmoother
 from mmpose_surgical.prediction.tables import write_csv, write_frames_json
-from mmpose_surgical.priors.prompts import PROMPT_OPTIONS
+from mmpose_surgical.priors.prompts import PromptRule, prior_name
 from mmpose_surgical.visualization.overlay_video import OverlayPainter, write_overlay_video
 
 VERSION = 1
@@ -126,13 +127,10 @@ def refuse_other(artifact: Artifact, rebuild: bool) -> None:
 def describe(inferencer: SurgicalLandmarkInferencer, source: FrameSource, look_ahead: int) -> dict[str, Any]:
     """What predictions stand on: model, prior, thresholds, window."""
     run = inferencer.run
-    prior = {key: value for key, value in inferencer.prior.items()
-             if key in ('backend', *PROMPT_OPTIONS) and value not in ('', None)}
     if inferencer.segmenter:
-        # Weights by their content, wherever they lie.
-        prior |= dict(fingerprint=inferencer.segmenter.backend.fingerprint)
-        if inferencer.segmenter.backend.stand_in:
-            prior['stand_in'] = True
+        prior = describe_backend(inferencer.segmenter.backend, inferencer.prior)
+    else:
+        prior = dict(backend=inferencer.prior['backend'], **PromptRule.of(inferencer.prior).content)
     return dict(
         model=dict(name=run.name, weights=run.checkpoint.name, sha256=file_digest(run.checkpoint),
                    coarse_sha256=run.coarse and file_digest(run.coarse.checkpoint)),
@@ -153,9 +151,9 @@ def fingerprint(source: FrameSource) -> dict[str, Any]:
     return dict(name=source.name, sha256=hashlib.sha256(repr(stats).encode()).hexdigest())
 
 
-def prior_name(prior: dict[str, Any]) -> str:
+def prior_line(prior: dict[str, Any]) -> str:
     """The prior in a few words, stand-ins named as such."""
-    return prior['backend'] + (' (a stand-in for SAM 3)' if prior.get('stand_in') else '') + (
+    return prior_name(prior) + (' (a stand-in for SAM 3)' if prior.get('stand_in') else '') + (
         f', every {prior["every"]} frames' if 'every' in prior else '')
 
 
@@ -164,7 +162,7 @@ def opening_lines(meta: dict[str, Any], source: FrameSource, look_ahead: int) ->
     rate = f', {source.fps:.6g} frames/s, {source.length / source.fps:.1f} s' if source.fps else ''
     rate += ', uneven: windows go by the mean' if source.uneven else ''
     late = f'looks {look_ahead} frames ({look_ahead / source.fps:.2f} s) ahead' if look_ahead else 'does not look ahead'
-    return [f'prior: {prior_name(meta["prior"])}', f'model: {meta["model"]["name"]}, {late}',
+    return [f'prior: {prior_line(meta["prior"])}', f'model: {meta["model"]["name"]}, {late}',
             f'source: {source.name}, {source.length} frames{rate}']
 
 
@@ -182,7 +180,7 @@ def predict_frames(video: Video, inferencer: SurgicalLandmarkInferencer, console
         for result in inferencer(source, start=first):
             journal.append(record_of(result, decoder))
             progress(journal.next_frame, source.length)
-    if Journal(video.journal.path, video.journal.made_from).next_frame < source.length:
+    if video.journal.next_frame < source.length:
         raise UserError('not all frames are on record', video.journal.path, 'call again: it goes on from there')
     done = video.journal.next_frame - first
     seconds = time.monotonic() - began
@@ -191,16 +189,16 @@ def predict_frames(video: Video, inferencer: SurgicalLandmarkInferencer, console
 
 def write_outputs(video: Video, folder: Path, meta: dict[str, Any], args: argparse.Namespace) -> list[Path]:
     """Tables and overlay from what is known of the frames."""
-    names = video.source.files[0].suffix.lower() in PICTURES
     if args.smooth is not None:
         given = dict(zip(('min_cutoff', 'beta'), args.smooth))
         meta = meta | dict(smooth=dict(min_cutoff=MIN_CUTOFF, beta=BETA) | given)
-    write_csv(folder / CSV, video.records(), args.smooth is not None, names)
+    write_csv(folder / CSV, video.records(), args.smooth is not None,
+              video.source.is_folder)
     write_frames_json(folder / JSON, dict(meta, source=video.source.name, git_commit=git_commit(), unit='px, s'),
                       video.records())
     outputs = [folder / JOURNAL, folder / CSV, folder / JSON]
     if not args.no_overlay:
-        painter = OverlayPainter(f'{meta["model"]["name"]}   prior: {prior_name(meta["prior"])}', args.trail, args.heat,
+        painter = OverlayPainter(f'{meta["model"]["name"]}   prior: {prior_line(meta["prior"])}', args.trail, args.heat,
                                  args.smooth is not None)
         with progress_bar('overlay', speed='frames/s') as progress:
             write_overlay_video(folder / OVERLAY, video.pairs(), painter, video.source.fps or 25.,
@@ -219,7 +217,7 @@ def report(video: Video, folder: Path, outputs: list[Path], console: Console) ->
             broken.append(f'{record["frame"]} ({record["problem"]})')
     console.print(f'{counts.get("point", 0)} frames with points, {counts.get("none", 0)} without', highlight=False)
     if broken:
-        smeared = '' if video.source.files[0].suffix.lower() in PICTURES else (
+        smeared = '' if video.source.is_folder else (
             '; frames behind them, up to the next key picture, may be smeared')
         console.print(f'{counts["broken"]} frames could not be read and were skipped: {list_problems(broken, 5)}'
                       f'{smeared}', highlight=False, markup=False, soft_wrap=True)

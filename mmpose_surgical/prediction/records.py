@@ -1,11 +1,10 @@
 """One frame of a predicted video as JSON values: points, and what an overlay shows besides."""
 from typing import Any
 
-import cv2
 import numpy as np
 
 from mmpose_surgical.apis.inferencer import FrameResult
-from mmpose_surgical.datasets.transforms import grid_matrix, picture_to_heatmap
+from mmpose_surgical.datasets.transforms import picture_to_heatmap, unwarp
 from mmpose_surgical.pipeline.predict import stored_maps
 from mmpose_surgical.prediction.heat import pack_heat
 from mmpose_surgical.priors.base import MaskPrior
@@ -44,9 +43,5 @@ def _heat(result: FrameResult, decoder: Any) -> dict[str, Any]:
     """Heatmaps over the picture, one for each landmark or slot."""
     maps = stored_maps(decoder, result.data_sample.pred_fields.heatmaps.float().cpu().numpy())
     size = result.picture.shape[1], result.picture.shape[0]
-    scale = _HEAT_SIDE / max(size)
-    grid = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-    matrix = picture_to_heatmap(result.data_sample.metainfo, maps.shape[:0:-1]) @ grid_matrix(grid, size)
-    over_picture = np.stack([cv2.warpAffine(channel.astype(np.float32), matrix[:2], grid,
-                                            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP) for channel in maps])
-    return pack_heat(over_picture)
+    matrix = picture_to_heatmap(result.data_sample.metainfo, maps.shape[:0:-1])
+    return pack_heat(np.stack([unwarp(channel, matrix, size, _HEAT_SIDE) for channel in maps]))

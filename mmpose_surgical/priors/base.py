@@ -29,6 +29,13 @@ MAX_SHARE = 0.3
 """Of the picture, that a mask may cover, by default; see :func:`quality_gate`."""
 
 
+def grid_shape(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """(h, w) of a grid over a picture of (width, height) with so many cells along the longer side."""
+    width, height = size
+    scale = long_side / max(width, height)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def to_int8(logits: np.ndarray) -> np.ndarray:
     """Quantise logits, saturating at +-127 steps; the sign, and with it the mask, survives.
 
@@ -246,9 +253,7 @@ class MaskPriorBackend(ABC):
 
     def grid_shape(self, size: tuple[int, int]) -> tuple[int, int]:
         """(h, w) of the logits for a picture of (width, height): (144, 192) for 4:3."""
-        width, height = size
-        scale = self.long_side / max(width, height)
-        return max(1, round(height * scale)), max(1, round(width * scale))
+        return grid_shape(size, self.long_side)
 
     def to_grid(self, array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Resize a float map that covers the whole picture to the logit grid."""

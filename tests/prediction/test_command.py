@@ -65,7 +65,7 @@ def test_tables_tell_every_frame(whole):
         (int(r['frame']), r['landmark'], float(r['x']), float(r['y']), float(r['score'])) for r in found if r['x']]
     meta = data['meta']
     assert meta['prior'].pop('fingerprint').startswith('grabcut-')
-    assert meta['prior'] == dict(backend='grabcut', prompts='both', points='coarse', stand_in=True, every=2)
+    assert meta['prior'] == dict(backend='grabcut', stand_in=True, every=2)
     assert (meta['fps'], meta['frames'], meta['look_ahead_frames']) == (25, COUNT, 3)
 
 

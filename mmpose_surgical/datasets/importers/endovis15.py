@@ -31,11 +31,10 @@ from mmpose_surgical.datasets.importers.draft import (
     number,
 )
 from mmpose_surgical.datasets.importers.native import VIDEO_ENDINGS
-from mmpose_surgical.datasets.importers.pictures import PICTURE_ENDINGS
 from mmpose_surgical.datasets.records import Point
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import LANDMARKS
-from mmpose_surgical.pictures import read_picture
+from mmpose_surgical.pictures import PICTURE_ENDINGS, read_picture
 
 LANDMARK_NAMES = dict(LeftClasperPoint='tip', RightClasperPoint='tip', HeadPoint='anchor', ShaftPoint=SKIP,
                       EndPoint=SKIP, TrackedPoint=SKIP)

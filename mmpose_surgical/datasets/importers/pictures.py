@@ -9,8 +9,8 @@ from typing import Any
 
 from mmpose_surgical.datasets.importers.draft import Draft
 from mmpose_surgical.datasets.records import Video
+from mmpose_surgical.pictures import PICTURE_ENDINGS
 
-PICTURE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 # Folders that say how a program sorts its export, not which case a picture is of.
 _GENERIC = {'', '.', 'images', 'image', 'img', 'imgs', 'data', 'default', 'frames', 'frame', 'train', 'val', 'test',
             'train2017', 'val2017', 'raw', 'pictures', 'upload', 'media'}

@@ -16,11 +16,11 @@ from mmpose_surgical.datasets.importers.draft import (
     ImportOptions,
     LandmarkNames,
 )
-from mmpose_surgical.datasets.importers.pictures import PICTURE_ENDINGS, Places
+from mmpose_surgical.datasets.importers.pictures import Places
 from mmpose_surgical.datasets.records import Point
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.landmarks import SLOTS
-from mmpose_surgical.pictures import read_picture
+from mmpose_surgical.pictures import PICTURE_ENDINGS, read_picture
 
 
 def read_yolo(src: Path, options: ImportOptions) -> Draft:
