@@ -11,6 +11,7 @@ from typing import Any
 
 from machine import describe_machine, short_commit
 
+import mmpose_surgical.plugin  # noqa: F401  (mends what MMPose imports)
 from mmpose_surgical.apis.trained_run import load_run
 from mmpose_surgical.export.onnx_check import TOLERANCE
 from mmpose_surgical.export.onnx_export import export_onnx
