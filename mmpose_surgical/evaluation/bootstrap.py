@@ -5,8 +5,10 @@ Frames of a video are alike, so the video is the unit that is drawn. Everything 
 resamples of all measures are one matrix product. ``scipy.stats.bootstrap`` has neither a second, crossed level of
 resampling (seeds x videos) nor shared resamples for many measures, and gives up where one resample is 0/0.
 
-Videos and seeds are drawn independently of each other, with replacement (Owen 2007, the pigeonhole bootstrap).
-Intervals are BCa (Efron 1987), the acceleration from leaving out one video, and one seed, at a time.
+Videos and seeds vary independently of each other. Videos, of which there are many, are drawn with replacement. Seeds
+are two or three, from which drawing shows too little spread: their mean is moved by normal deviates with its standard
+error, and the normal quantiles of BCa (Efron 1987) give way to Student's, with Satterthwaite's (1946) degrees of
+freedom: S - 1 where all spread is that of the seeds, infinitely many where none is, or where there is one seed.
 """
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 RESAMPLES = 10_000
 MIN_VIDEOS = 5
@@ -37,6 +39,8 @@ class Distribution:
     """(R, M) the measures of the resamples, each column sorted; NaN last."""
     acceleration: np.ndarray
     """(M,) of BCa."""
+    freedom: np.ndarray
+    """(M,) degrees of freedom of Student's t in place of the normal distribution; infinite where there is one seed."""
     videos: np.ndarray
     """(M,) number of videos in which the measure is defined by itself."""
 
@@ -50,7 +54,8 @@ class Distribution:
 
     def interval(self, confidence: float = 0.95) -> np.ndarray:
         """(M, 2) BCa limits, NaN where none can be given."""
-        z = self._bias[:, None] + ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
+        z = self._bias[:, None] + stdtrit(
+            self.freedom[:, None], [(1 - confidence) / 2, (1 + confidence) / 2])
         with np.errstate(invalid='ignore', divide='ignore'):
             level = ndtr(self._bias[:, None] + z / (1 - self.acceleration[:, None] * z))
         limits = np.full(level.shape, np.nan)
@@ -67,7 +72,7 @@ class Distribution:
         least = 1 / (self._defined + 1)
         with np.errstate(invalid='ignore', divide='ignore'):
             w = ndtri(below) - self._bias
-            level = ndtr(w / (1 + self.acceleration * w) - self._bias)
+            level = stdtr(self.freedom, w / (1 + self.acceleration * w) - self._bias)
         # Beyond all resamples the formula is infinity over infinity.
         level = np.where(below == 0, 0, np.where(below == 1, 1, level))
         return np.where(self.usable, np.clip(level, least, 1 - least), np.nan)
@@ -109,8 +114,8 @@ def cluster_bootstrap(tables: Sequence[np.ndarray], statistic: Statistic, *, res
 
     Args:
         tables: one (S, V, ...) table per method; V is the same for all and the videos are drawn for all together, which
-            pairs the methods; S may differ, seeds are drawn for each by itself. One seed is left as it is.
-        paired_seeds: the seeds are drawn for all together too: S is the same, and what has the same place belongs
+            pairs the methods; S may differ, seeds vary for each by itself. One seed is left as it is.
+        paired_seeds: the seeds vary for all together too: S is the same, and what has the same place belongs
             together, as refiners behind one coarse network do.
         statistic: takes the sums of each table, means over its seeds; its measures are laid out flat in the result.
         resamples: number R of resamples.
@@ -125,8 +130,7 @@ def cluster_bootstrap(tables: Sequence[np.ndarray], statistic: Statistic, *, res
     for table in tables:
         seeds = len(table)
         if weights is None or not paired_seeds:
-            # One seed is drawn in every resample.
-            weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+            weights = _seed_weights(seeds, resamples, rng)
         sums.append(sum(np.einsum('r,r...->r...', weights[:, s], np.tensordot(drawn, table[s], 1))
                         for s in range(seeds)))
     by_video = [table.mean(axis=0) for table in tables]
@@ -142,8 +146,19 @@ def cluster_bootstrap(tables: Sequence[np.ndarray], statistic: Statistic, *, res
                       for k, total in enumerate(totals)] for number, table in enumerate(tables) if len(table) > 1]
     return Distribution(_flat(statistic, [total[None] for total in totals])[0],
                         np.sort(_flat(statistic, sums), axis=0),
-                        _acceleration([_flat(statistic, part) for part in left_out]),
+                        *_shape(*(_flat(statistic, part) for part in left_out)),
                         np.isfinite(_flat(statistic, by_video)).sum(axis=0))
+
+
+def _seed_weights(seeds: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """(R, S) weights, with sum 1, under which the mean over the seeds is off by its standard error times a deviate.
+
+    Some are negative: the mean of all seeds that could have been may lie beyond those that are there.
+    """
+    if seeds == 1:
+        return np.ones((resamples, 1))
+    deviates = rng.standard_normal((resamples, seeds))
+    return 1 / seeds + (deviates - deviates.mean(axis=1, keepdims=True)) / np.sqrt(seeds * (seeds - 1))
 
 
 def _flat(statistic: Statistic, sums: Sequence[np.ndarray]) -> np.ndarray:
@@ -151,16 +166,23 @@ def _flat(statistic: Statistic, sums: Sequence[np.ndarray]) -> np.ndarray:
     return statistic(*sums).reshape(len(sums[0]), -1)
 
 
-def _acceleration(left_out: Sequence[np.ndarray]) -> np.ndarray:
-    """(M,) acceleration of BCa from the (n, M) measures with one unit left out, one array per kind of unit."""
-    cubes = squares = 0.0
-    for values in left_out:
-        n = len(values)
-        influence = (n - 1) * (values.mean(axis=0) - values)
-        cubes = cubes + (influence ** 3).sum(axis=0) / n ** 3
-        squares = squares + (influence ** 2).sum(axis=0) / n ** 2
+def _shape(videos: np.ndarray, *seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) acceleration of BCa and degrees of freedom, by jackknife.
+
+    Args:
+        videos: (V, M) the measures with one video left out.
+        seeds: likewise (S, M) for the seeds of each table, or of all together.
+    """
+    of_videos, *of_seeds = ((len(values) - 1) * (values.mean(axis=0) - values) for values in (videos, *seeds))
+    # As the resamples have them: n in n drawn, and the standard error.
+    variance = (of_videos ** 2).sum(axis=0) / len(videos) ** 2
+    own = [(influence ** 2).sum(axis=0) / (len(influence) * (len(influence) - 1)) for influence in of_seeds]
+    total = variance + sum(own)
+    # The deviates of the seeds have no skewness.
+    cubes = (of_videos ** 3).sum(axis=0) / len(videos) ** 3
+    uncertain = sum(part ** 2 / (len(influence) - 1) for part, influence in zip(own, of_seeds)) + np.zeros(1)
     with np.errstate(invalid='ignore', divide='ignore'):
-        return cubes / (6 * squares ** 1.5)
+        return cubes / (6 * total ** 1.5), np.where(uncertain > 0, total ** 2 / uncertain, np.inf)
 
 
 def permutation_p(a: np.ndarray, b: np.ndarray, statistic: Statistic, *, resamples: int = RESAMPLES,

@@ -90,8 +90,9 @@ def _about_intervals(counts: np.ndarray, resamples: int) -> dict[str, Any]:
     if videos < MIN_VIDEOS:
         return {**about, 'note': f'no intervals: {videos} video(s), and from fewer than {MIN_VIDEOS} none is reliable'}
     about['method'] = 'BCa over videos' + (' x seeds' if seeds > 1 else '')
-    if videos <= FEW_VIDEOS:
-        about['caution'] = f'{videos} videos are few: the intervals may be too narrow'
+    few = ([f'{videos} videos'] if videos <= FEW_VIDEOS else []) + (['2 seeds'] if seeds == 2 else [])
+    if few:
+        about['caution'] = f'{" and ".join(few)} are few: the intervals may be too narrow'
     return about
 
 
