@@ -102,7 +102,7 @@ METHODS = [
            ('model.head.loss.keypoint=10.0', 'model.head.loss.loss_weight=0.01', 'train_cfg.max_epochs=12'), seeds=1),
     # What the learning rates of the baselines stand on; their own is the middle one.
     *(Method(f'{name}_rate_{rate}', f'bench_{name}', (f'optim_wrapper.optimizer.lr={rate}', 'train_cfg.max_epochs=12'),
-             seeds=1) for name, rates in (('rtmpose', ('1e-4', '3e-4', '1e-3')),
+             seeds=1) for name, rates in (('rtmpose', ('3e-5', '1e-4', '3e-4')),
                                           ('simplebaseline', ('5e-4', '2e-3', '8e-3')),
                                           ('yolov8_pose', ('3e-4', '1e-3', '3e-3'))) for rate in rates),
 ]
