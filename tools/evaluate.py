@@ -3,6 +3,7 @@ import argparse
 import importlib.util
 import math
 import sys
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         'pixels (default: 640x480)')
     threshold = parser.add_mutually_exclusive_group()
     threshold.add_argument('--score-thr', metavar='THR', help='0.3, or tip=0.3,anchor=0.2, or a thresholds file, or '
-                           '"best", which is chosen on these very frames (default: none, all points count)')
+                           '"best", which is chosen on this very --split, for use on others (default: none, all '
+                           'points count)')
     threshold.add_argument('--score-thr-from', nargs='+', metavar='FILE', default=[],
                            help='thresholds.json, or metrics.json of a validation split, one for all --pred or one '
                            'each; refused where it was chosen on videos that are reported here')
     parser.add_argument('--compare-score-thr-from', nargs='+', metavar='FILE', default=[],
                         help='the same for --compare')
+    parser.add_argument('--paired-seeds', action='store_true', help='with --compare: the n-th files of both belong '
+                        'together, as refiners behind one coarse network do')
     parser.add_argument('--margin', type=float, metavar='POINTS',
                         help='with --compare: also test that the two differ by less than so many points of 100 (two '
                         'one-sided tests), e.g. 3')
@@ -109,6 +113,9 @@ def run(args: argparse.Namespace) -> None:
     if args.margin is not None and not (args.compare and 0 < args.margin < 100):
         raise UserError('a margin is a number of points between 0 and 100, and tests a difference', '--margin',
                         'give it with --compare, e.g. --margin 3')
+    if args.paired_seeds and not 1 < len(args.pred) == len(args.compare):
+        raise UserError(f'{len(args.pred)} and {len(args.compare)} predictions are no pairs', '--paired-seeds',
+                        'give --pred and --compare equally many files, in the same order')
     if bool(args.score_thr_from) != bool(args.compare_score_thr_from) and args.compare:
         raise UserError('each method has a threshold of its own', '--compare',
                         'name both: --score-thr-from and --compare-score-thr-from')
@@ -138,9 +145,11 @@ def run(args: argparse.Namespace) -> None:
         others, other_values, other_origins = method(args.compare, args.score_thr, args.compare_score_thr_from,
                                                      annotations, frames, rules, args.split)
         found = compare(match_runs(frames, runs, values, rules), match_runs(frames, others, other_values, rules),
-                        margin=None if args.margin is None else args.margin / 100, resamples=resamples)
+                        margin=None if args.margin is None else args.margin / 100,
+                        paired_seeds=args.paired_seeds, resamples=resamples)
         metrics['comparison'] = {'of': names(args.pred), 'with': names(args.compare),
-                                 'threshold': single(other_values), 'threshold_from': single(other_origins), **found}
+                                 'threshold': single(other_values), 'threshold_from': single(other_origins),
+                                 'paired_seeds': args.paired_seeds, **found}
         console.print(summary.comparison_table(metrics))
     if args.out:
         summary.write_metrics(args.out, metrics)
@@ -158,6 +167,10 @@ def method(files: list[str], score_thr: str | None, score_thr_from: list[str], a
         threshold_source,
     )
     runs = [read_predictions(file, known_images=annotations.by_id) for file in files]
+    for (file, run), (other, its) in combinations(zip(files, runs), 2):
+        if len(run) and run.records() == its.records():
+            raise UserError(f'the same points as in {file}, which would count as another seed', other,
+                            'give each seed once')
     if score_thr is not None and score_thr.endswith('.json'):
         score_thr_from = [score_thr]
     if score_thr_from:
@@ -169,7 +182,9 @@ def method(files: list[str], score_thr: str | None, score_thr_from: list[str], a
             refuse_seen_videos(file, meta, annotations, frames)
         found = [(values, threshold_source(file, meta)) for file, (values, meta) in zip(score_thr_from, read)]
     elif score_thr == 'best':
-        if split == 'test':
+        from mmpose_surgical.datasets.splits import load_splits
+        held_out = load_splits(annotations.root, annotations)
+        if split is None or any(frame.video.name in held_out.test for frame in frames):
             raise UserError('no threshold is chosen on the test split', '--score-thr best', 'choose it on validation '
                             '(--split val --score-thr best --out FILE), and name that file with --score-thr-from')
         chosen = [choose_thresholds(frames, run, **vars(rules)) for run in runs]

@@ -97,12 +97,12 @@ def per_video(matched: Matched, counts: np.ndarray) -> dict[str, Any]:
 
 
 def macro(names: Sequence[str], counts: np.ndarray, landmarks: Sequence[str]) -> dict[str, Any]:
-    """Mean F1 over actions and over videos, each where it is defined; the micro F1 is that of ``overall``.
+    """Mean F1 over actions, and over the videos of each seed, where it is defined; micro F1 is that of ``overall``.
 
     ``ambiguous`` and ``none`` hold false points only and are no actions.
     """
     by_action = mean_of_actions(names)(counts.sum(axis=(0, 1))[None])[0]
-    by_video = shares(count_videos(counts)[0].sum(axis=0))[:, 0]
+    by_video = shares(count_videos(counts).sum(axis=(0, 1)))[:, 0]
     return {landmark: {name: float(of[k]) if np.isfinite(of[k]) else None
                        for name, of in (('action_f1', by_action), ('video_f1', by_video))}
             for k, landmark in enumerate(landmarks)}
@@ -121,10 +121,10 @@ def mean_of_actions(names: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def count_videos(counts: np.ndarray) -> np.ndarray:
-    """(1, V, L, 2) F1 of each video over all seeds and 1, both 0 where it is undefined, whose shares are the mean."""
-    f1 = measures(counts[:, :, 0].sum(axis=0))[..., 2]
+    """(S, V, L, 2) F1 of each video and 1, both 0 where it is undefined: the shares of their sums are the mean."""
+    f1 = measures(counts[:, :, 0])[..., 2]
     known = np.isfinite(f1)
-    return np.stack([np.where(known, f1, 0), known], axis=-1)[None]
+    return np.stack([np.where(known, f1, 0), known], axis=-1)
 
 
 def group_frames(frames: Sequence[Frame], names: Sequence[str] | None = None,

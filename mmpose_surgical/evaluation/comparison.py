@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from mmpose_surgical.evaluation.bootstrap import RESAMPLES, cluster_bootstrap, permutation_p
-from mmpose_surgical.evaluation.breakdowns import count_actions, count_active_tool, measures, shares
+from mmpose_surgical.evaluation.breakdowns import MEASURES, count_actions, count_active_tool, measures, shares
 from mmpose_surgical.evaluation.evaluator import Matched
 
 
 def compare(a: Matched, b: Matched, *, margin: float | None = None, paired_seeds: bool = False,
             resamples: int = RESAMPLES) -> dict[str, Any]:
-    """Differences a - b of F1 per action and landmark, and of ``active_tool_accuracy``.
+    """Differences a - b of precision, recall, F1 and L2 per action and landmark, and of ``active_tool_accuracy``.
 
     The videos are drawn for both methods together, the training seeds of each by themselves. ``p`` is the larger of
     two: ``p_permutation`` swaps the methods in whole videos, which is exact for few videos and speaks of these trained
@@ -27,13 +27,13 @@ def compare(a: Matched, b: Matched, *, margin: float | None = None, paired_seeds
         b: the other one.
         paired_seeds: the seeds of both belong together, see
             :func:`~mmpose_surgical.evaluation.bootstrap.cluster_bootstrap`.
-        margin: also test that the difference is smaller (fractions; two one-sided tests).
+        margin: also test that the difference is smaller (fractions; two one-sided tests); not of L2, in pixels.
         resamples: of the bootstrap and of the permutation.
 
     Returns:
-        ``{f1: {action: {landmark: cell}}, active_tool_accuracy: cell}``; a cell holds a, b, difference, ci95, p,
-        p_permutation and p_bootstrap, and with a margin ``equivalence: {margin, p, ci90, equivalent}``. What is
-        undefined is ``None``: all but p_permutation where the videos are too few.
+        ``{precision, recall, f1, l2: {action: {landmark: cell}}, active_tool_accuracy: cell}``; a cell holds a, b,
+        difference, ci95, p, p_permutation and p_bootstrap, and with a margin ``equivalence: {margin, p, ci90,
+        equivalent}``. What is undefined is ``None``: all but p_permutation where the videos are too few.
 
     Raises:
         ValueError: the methods were evaluated on different frames.
@@ -42,12 +42,16 @@ def compare(a: Matched, b: Matched, *, margin: float | None = None, paired_seeds
         raise ValueError('the methods were evaluated on different frames or by different rules')
     landmarks = a.table.landmarks
     names, counts = count_actions(a)
-    f1 = _cells(counts, count_actions(b)[1], lambda sums: measures(sums)[..., 2], margin, paired_seeds,
-                resamples)
+    cells = iter(_cells(counts, count_actions(b)[1], measures, margin, paired_seeds, resamples))
+    found: dict[str, Any] = {measure: {name: {} for name in names} for measure in MEASURES}
+    for name in names:
+        for landmark in landmarks:
+            for measure in MEASURES:
+                found[measure][name][landmark] = next(cells)
+                if measure == 'l2':
+                    found[measure][name][landmark].pop('equivalence', None)
     active = _cells(count_active_tool(a), count_active_tool(b), shares, margin, paired_seeds, resamples)
-    return {'f1': {name: {landmark: f1[r * len(landmarks) + k] for k, landmark in enumerate(landmarks)}
-                   for r, name in enumerate(names)},
-            'active_tool_accuracy': active[0]}
+    return {**found, 'active_tool_accuracy': active[0]}
 
 
 def _frames(method: Matched) -> list[int]:

@@ -23,6 +23,7 @@ from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.files import write_atomically
 
 COLUMNS = ('image_id', 'landmark', 'x', 'y', 'score')
+_FARTHEST = 1e6  # pixels: sums of squares stay exact, and no camera has so many
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,8 @@ def _check(record: Any, known: set[int] | None, landmarks: Collection[str]) -> t
         wrong.append(f'unknown landmark {landmark!r}')
     numbers = {name: _number(record[name]) for name in ('x', 'y', 'score')}
     wrong += [f'{name} is {record[name]!r}, not a finite number' for name, v in numbers.items() if v is None]
+    wrong += [f'{name} is {record[name]!r}, which is in no picture' for name in ('x', 'y')
+              if numbers[name] is not None and abs(numbers[name]) > _FARTHEST]
     return (image_id, landmark, *numbers.values()), wrong
 
 
@@ -186,7 +189,7 @@ def read_predictions(path: str | Path, *, known_images: Collection[int] | None =
         return Predictions._from_named(_csv_rows(text, path), path, known_images, landmarks)
     try:
         records = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f'predictions file is not valid JSON, perhaps truncated: {error}', path,
                         'write it again') from None
     if not isinstance(records, list):

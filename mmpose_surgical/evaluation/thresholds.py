@@ -43,7 +43,7 @@ def choose_thresholds(frames: Sequence[Frame], predictions: Predictions, *, tole
             record.
 
     Returns:
-        ``{landmark: threshold, ..., 'meta': {rule, f1, frames, ...}}``. A point counts if its score is at
+        ``{landmark: threshold, ..., 'meta': {rule, f1, frames, videos, ...}}``. A point counts if its score is at
         least the threshold. A landmark without any prediction gets ``None``: no threshold.
     """
     table = build_table(frames, predictions, canvas=canvas, visible_only=visible_only, complete_only=complete_only,
@@ -55,7 +55,8 @@ def choose_thresholds(frames: Sequence[Frame], predictions: Predictions, *, tole
         chosen[landmark], f1[landmark] = _best(
             table.gt_xy[gt], table.gt_frame[gt], table.pred_xy[pred], table.pred_frame[pred],
             table.pred_score[pred], tolerance, protocol)
-    chosen['meta'] = {'rule': RULE, 'f1': f1, 'frames': len(table.frames), 'tolerance': tolerance,
+    chosen['meta'] = {'rule': RULE, 'f1': f1, 'frames': len(table.frames),
+                      'videos': sorted({frame.video.name for frame in frames}), 'tolerance': tolerance,
                       'canvas': None if canvas is None else list(canvas), 'protocol': protocol,
                       'visible_only': visible_only, 'complete_only': complete_only, **(source or {})}
     return chosen
@@ -159,7 +160,10 @@ def _thresholds_of_metrics(metrics: Mapping[str, Any], path: Path) -> dict[str, 
     if not isinstance(values, dict):
         values = dict.fromkeys(LANDMARKS, values)
     source = meta if origin == THIS_DATA else origin if isinstance(origin, dict) else {}
-    return {**values, 'meta': {key: source.get(key) for key in ('split', 'data')}}
+    found = {key: source.get(key) for key in ('split', 'data', 'videos')}
+    if origin == THIS_DATA:
+        found['videos'] = sorted(metrics.get('per_video') or {}) or None
+    return {**values, 'meta': found}
 
 
 def refuse_seen_videos(path: str | Path, meta: Mapping[str, Any], annotations: Annotations,
@@ -173,12 +177,14 @@ def refuse_seen_videos(path: str | Path, meta: Mapping[str, Any], annotations: A
         frames: the frames of it that count.
 
     Raises:
-        UserError: the same annotation file, and a split that shares a video with ``frames``.
+        UserError: the same annotation file, or one in a folder of the same name, and a split that shares a video with
+            ``frames``. Videos of other data sets may have the same names and be others.
     """
-    if (meta.get('data') or {}).get('sha256') != annotations.sha256:
+    data, split = meta.get('data') or {}, meta.get('split')
+    if data.get('sha256') != annotations.sha256 and data.get('name') != annotations.path.resolve().parent.name:
         return
-    split = meta.get('split')
-    chosen_on = {f.video.name for f in (annotations.frames if split is None else frames_of_split(annotations, split))}
+    chosen_on = set(meta.get('videos') or (f.video.name for f in (
+        annotations.frames if split is None else frames_of_split(annotations, split))))
     shared = sorted(chosen_on & {f.video.name for f in frames})
     if shared:
         raise UserError(f'this threshold was chosen on {"all videos" if split is None else f"split {split}"}, of which '
@@ -188,4 +194,4 @@ def refuse_seen_videos(path: str | Path, meta: Mapping[str, Any], annotations: A
 
 def threshold_source(path: str | Path, meta: Mapping[str, Any]) -> dict[str, Any]:
     """What a metrics file records about thresholds from a file: its name, and the data behind it."""
-    return {'file': Path(path).name, 'split': meta.get('split'), 'data': meta.get('data')}
+    return {'file': Path(path).name, **{key: meta.get(key) for key in ('split', 'data', 'videos')}}

@@ -28,7 +28,7 @@ from mmpose_surgical.pipeline.prompting import active_mask, backend_of, jitter_o
 from mmpose_surgical.pipeline.run import opening_lines, parse_options
 from mmpose_surgical.pipeline.stages import PriorStage
 from mmpose_surgical.priors.base import MaskPrior
-from mmpose_surgical.priors.maker import PriorJob, PriorReport, assess_prior, is_made
+from mmpose_surgical.priors.maker import HELD_OUT, PriorJob, PriorReport, assess_prior, is_made
 from mmpose_surgical.priors.prompts import prior_name, round_prompts
 from mmpose_surgical.priors.records import encode
 from mmpose_surgical.priors.store import RecordStore
@@ -151,7 +151,8 @@ def show_report(stage: PriorStage, frames: list[Frame], console: Console) -> Non
                for frame, job in track(made, '      quality', console=console, transient=True)]
     groups: dict[tuple[str, str], PriorReport] = defaultdict(PriorReport)
     for frame, report in singles:
-        for key in (('all', ''), *_groups(frame)):
+        use = 'training' if frame.image_id in stage.training else HELD_OUT
+        for key in (('all', ''), ('pictures', use), *_groups(frame)):
             groups[key] += report
     console.print(report_table(groups, stage))
     folder = stage.artifact.folder / REPORT

@@ -20,7 +20,15 @@ from mmpose_surgical.pipeline.artifacts import COARSE_WEIGHTS, Artifact, Status
 from mmpose_surgical.pipeline.distributed import share_from_main, wait_for_all
 from mmpose_surgical.pipeline.prompting import backend_of, jitter_of, open_prior_store, prior_jobs
 from mmpose_surgical.pipeline.yolo import by_ultralytics, train_yolo
-from mmpose_surgical.priors.maker import PriorJob, PriorReport, PriorSummary, is_made, make_priors, report_priors
+from mmpose_surgical.priors.maker import (
+    HELD_OUT,
+    PriorJob,
+    PriorReport,
+    PriorSummary,
+    is_made,
+    make_priors,
+    report_priors,
+)
 from mmpose_surgical.priors.prompts import PromptRule
 from mmpose_surgical.priors.store import MANIFEST, RecordStore
 
@@ -327,11 +335,17 @@ class PriorStage:
             # Of what others made nothing is read here: a common file system may show it late.
             made_now = set(missing)
             before = [job for image_id, job in jobs.items() if image_id not in made_now][rank::world]
-            report = sum(all_gather_object(report_priors([*before, *share], store)), PriorReport())
+            known = [*before, *share]
+            parts = {'training': [job for job in known if job.image_id in self.training],
+                     HELD_OUT: [job for job in known if job.image_id not in self.training]}
+            reports = {name: sum(all_gather_object(report_priors(jobs, store)), PriorReport())
+                       for name, jobs in parts.items()}
         summary = sum(all_gather_object(made), PriorSummary(len(jobs) - len(missing), len(jobs) - len(missing)))
         if rank == 0:
-            self.artifact.finish(shards_of(self.artifact.folder), line=report.line(), summary=asdict(summary),
-                                 jitter=jitter_of(self.cfg), report=dict(asdict(report), mean_iou=report.mean_iou))
+            self.artifact.finish(
+                shards_of(self.artifact.folder), line=sum(reports.values(), PriorReport()).line(),
+                summary=asdict(summary), jitter=jitter_of(self.cfg),
+                report={name: dict(asdict(report), mean_iou=report.mean_iou) for name, report in reports.items()})
         wait_for_all()
 
     def check(self) -> None:

@@ -52,6 +52,10 @@ class PriorSummary:
         return PriorSummary(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
+HELD_OUT = 'held out'
+"""Name of the pictures, in reports, that no model is trained on: their prompts come from the coarse network itself."""
+
+
 @dataclass
 class PriorReport:
     """How good the priors of a store are; add up the reports of several ranks with ``+``.

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'evaluate.py'
@@ -82,6 +83,8 @@ def test_split(data_set, pred, tmp_path):
     (['--by', 'fog'], 'no picture has the attribute fog'),
     (['--compare', 'p.json', '--no-bootstrap'], 'stands on the bootstrap'),
     (['--split', 'test', '--score-thr', 'best'], 'no threshold is chosen on the test split'),
+    (['--score-thr', 'best'], 'no threshold is chosen on the test split'),
+    (['--compare', 'p.json', '--paired-seeds'], '1 and 1 predictions are no pairs'),
     (['--margin', '3'], 'tests a difference (--margin)'),
     (['--compare', 'p.json', '--margin', '0'], 'between 0 and 100'),
     (['--compare', 'p.json', '--score-thr-from', 'a.json'], 'a threshold of its own'),
@@ -145,6 +148,25 @@ def test_seeds_a_comparison_and_a_threshold_of_validation(cases, main, monkeypat
     assert found['difference'] == tip['f1'] - found['b'] > .1 and found['ci95'][0] > 0 and found['p'] < .05
 
 
+def test_the_same_points_are_no_second_seed(cases, main, monkeypatch):
+    monkeypatch.chdir(cases)
+    code, _, error = main('--gt', '.', '--pred', 'ours1.json', 'ours2.json', 'ours1.json')
+    assert code == 1 and 'the same points as in ours1.json, which would count as another seed (ours1.json)' in error
+
+
+def test_seeds_can_be_paired(cases, main, monkeypatch):
+    monkeypatch.chdir(cases)
+    width = []
+    for option in ([], ['--paired-seeds']):
+        code, _, error = main('--gt', '.', '--pred', 'ours1.json', 'ours2.json', '--compare', 'theirs1.json',
+                              'theirs2.json', '--score-thr', '.5', '--out', 'm.json', *option)
+        assert code == 0, error
+        found = json.loads((cases / 'm.json').read_text())['comparison']
+        width.append(np.ptp(found['f1']['overall']['tip']['ci95']))
+        assert found['paired_seeds'] is bool(option)
+    assert width[0] != width[1]
+
+
 def test_equivalence_within_a_margin(cases, main, monkeypatch):
     monkeypatch.chdir(cases)
     for other, margin, verdict in (('ours2', '40', True), ('theirs1', '3', False)):
@@ -163,6 +185,8 @@ def test_a_threshold_of_the_reported_videos_is_refused(cases, main, monkeypatch)
         for option in ('--score-thr-from', '--score-thr'):
             code, _, error = main('--gt', '.', '--pred', 'ours1.json', option, 'val.json', *split)
             assert code == 1 and 'chosen on split val' in error
-    main('--gt', '.', '--pred', 'ours1.json', '--score-thr', 'best', '--out', 'all.json')
+    # Of another tool's making: on all videos.
+    meta = json.loads((cases / 'val.json').read_text())['meta']
+    (cases / 'all.json').write_text(json.dumps(dict(tip=.5, anchor=.5, meta=dict(data=meta['data']))))
     code, _, error = main('--gt', '.', '--pred', 'ours1.json', '--score-thr', 'all.json', '--split', 'test')
     assert code == 1 and 'chosen on all videos' in error

@@ -79,7 +79,7 @@ def test_best_threshold_is_recorded_as_chosen_on_this_data(data_set):
 
 
 def test_threshold_file_names_its_source(data_set, tmp_path):
-    source = {'split': 'val', 'data': {'name': 'd'}}
+    source = {'split': 'val', 'data': {'name': 'd'}, 'videos': ['a']}
     write_thresholds(tmp_path / 'thr.json', {'tip': .85, 'anchor': None, 'meta': source})
     built = metric(data_set, score_thr=str(tmp_path / 'thr.json'))
     assert run(built, [samples()])['surgical/tip_R'] == 0

@@ -16,7 +16,8 @@ from mmpose_surgical.files import write_text
 
 GOOD = {'image_id': 1, 'landmark': 'tip', 'x': 10.5, 'y': 20, 'score': 0.9}
 number = st.floats(allow_nan=False, allow_infinity=False)
-row = st.fixed_dictionaries({'image_id': st.integers(0, 2**62), 'x': number, 'y': number, 'score': number,
+place = st.floats(-1e6, 1e6)
+row = st.fixed_dictionaries({'image_id': st.integers(0, 2**62), 'x': place, 'y': place, 'score': number,
                              'landmark': st.sampled_from(['tip', 'anchor'])})
 rows = st.lists(row, max_size=5, unique_by=lambda r: (r['image_id'], r['landmark'], r['x'], r['y']))
 
@@ -66,6 +67,11 @@ def test_all_problems_in_one_error(tmp_path):
     assert '\n' not in message
 
 
+def test_a_place_beyond_any_picture(tmp_path):
+    with pytest.raises(UserError, match=r'record 1: y is -1e\+200, which is in no picture'):
+        read_predictions(written(tmp_path, [{**GOOD, 'y': -1e200}]))
+
+
 def test_the_first_ten_and_a_count(tmp_path):
     with pytest.raises(UserError, match=r'25 problem\(s\).*record 10: .*; and 15 more'):
         read_predictions(written(tmp_path, [{**GOOD, 'y': None, 'image_id': i} for i in range(25)]))
@@ -88,7 +94,8 @@ def test_csv_problems_name_the_line(tmp_path):
 
 
 @pytest.mark.parametrize('content, message', [('[{"image_id": 1', 'not valid JSON'),
-                                              ('{}', 'not a JSON list'), ('', 'not valid JSON')])
+                                              ('{}', 'not a JSON list'), ('', 'not valid JSON'),
+                                              ('[' * 100_000, 'not valid JSON')])
 def test_damaged_file(tmp_path, content, message):
     with pytest.raises(UserError, match=message):
         read_predictions(written(tmp_path, content))

@@ -94,14 +94,16 @@ VAL = {'split': 'val', 'data': {'name': 'd', 'sha256': 'ab'}}
 
 
 @pytest.mark.parametrize('meta, values, source', [
-    (dict(VAL, threshold={'tip': .3, 'anchor': None}, threshold_from='this data'), {'tip': .3, 'anchor': None}, VAL),
+    (dict(VAL, threshold={'tip': .3, 'anchor': None}, threshold_from='this data'), {'tip': .3, 'anchor': None},
+     dict(VAL, videos=['a', 'b'])),
     # Used on test, chosen on val.
-    (dict(split='test', data={}, threshold=.25, threshold_from=dict(VAL, file='t.json')),
-     {'tip': .25, 'anchor': .25}, VAL),
-    (dict(VAL, threshold={'tip': .3}, threshold_from='command line'), {'tip': .3}, {'split': None, 'data': None})])
+    (dict(split='test', data={}, threshold=.25, threshold_from=dict(VAL, file='t.json', videos=['c'])),
+     {'tip': .25, 'anchor': .25}, dict(VAL, videos=['c'])),
+    (dict(VAL, threshold={'tip': .3}, threshold_from='command line'), {'tip': .3},
+     {'split': None, 'data': None, 'videos': None})])
 def test_thresholds_of_a_metrics_file(tmp_path, meta, values, source):
     path = tmp_path / 'val_metrics.json'
-    path.write_text(json.dumps({'meta': meta, 'results': {}}))
+    path.write_text(json.dumps({'meta': meta, 'results': {}, 'per_video': {'b': {}, 'a': {}}}))
     assert read_thresholds(path) == (values, source)
 
 
@@ -124,6 +126,12 @@ def test_a_threshold_of_reported_videos_is_refused(data_set, chosen_on, reported
             refuse_seen_videos('t.json', meta, annotations, frames)
     else:
         refuse_seen_videos('t.json', meta, annotations, frames)
-    # Another annotation file, or no record of one.
-    refuse_seen_videos('t.json', dict(meta, data={'sha256': 'other'}), annotations, frames)
+    # The same data set, annotated anew: by name, and by the videos that were written down.
+    name = annotations.path.resolve().parent.name
+    anew = {'data': {'sha256': 'other', 'name': name}, 'split': 'val', 'videos': [frames[0].video.name]}
+    with pytest.raises(UserError, match='choose it on other videos'):
+        refuse_seen_videos('t.json', anew, annotations, frames)
+    refuse_seen_videos('t.json', dict(anew, videos=['another']), annotations, frames)
+    # Another data set, whose videos may have the same names, or no record of one.
+    refuse_seen_videos('t.json', dict(anew, data={'sha256': 'other', 'name': 'other'}), annotations, frames)
     refuse_seen_videos('t.json', {}, annotations, frames)

@@ -41,6 +41,11 @@ def test_a_finished_store_is_reported_and_nothing_is_made(refined, toy_data, cap
     groups = {(group['by'], group['name']): group for group in report['groups']}
     assert groups['all', '']['pictures'] == 8 and groups['action', 'nothing acts']['pictures'] > 0
     assert sum(g['pictures'] for (by, _), g in groups.items() if by == 'action') == 8
+    parts = [groups['pictures', use] for use in ('training', 'held out')]
+    assert [part['pictures'] for part in parts] == [4, 4]
+    # Without that report, what training recorded says the same.
+    recorded = json.loads((refined / 'demo_coarse/priors-simulated/artifact.json').read_text())['facts']['report']
+    assert [recorded[use]['iou_sum'] for use in recorded] == [part['iou_sum'] for part in parts]
 
 
 def test_parts_limit_and_completion(prompted, toy_data, capsys) -> None:

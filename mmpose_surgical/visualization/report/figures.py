@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 
 from mmpose_surgical.evaluation.evaluator import OVERALL
 from mmpose_surgical.files import read_json
+from mmpose_surgical.priors.maker import HELD_OUT
 from mmpose_surgical.visualization.report.comparison import Comparison, Method
 from mmpose_surgical.visualization.report.runs import RECORD, Run
 
@@ -197,9 +198,10 @@ def video_figure(comparison: Comparison) -> Figure | None:
 
 
 def prior_quality(run: Run) -> dict[str, Any] | None:
-    """What the maker of the priors that a run used has recorded: pictures, failed, straddling, mean IoU.
+    """What the maker of the priors that a run used has recorded of pictures that no model was trained on.
 
-    The report of ``tools/make_priors.py`` if it was run, else the facts of the store.
+    Pictures, failed, straddling, mean IoU. (Training pictures are prompted by other networks.) From the report of
+    ``tools/make_priors.py`` if it was run, else from the facts of the store.
     """
     folder = prior_folder(run)
     if folder is None:
@@ -207,10 +209,11 @@ def prior_quality(run: Run) -> dict[str, Any] | None:
     written = folder / 'report' / 'report.json'
     if written.is_file():
         groups = read_json(written, 'repeat tools/make_priors.py').get('groups', [])
-        found = next((group for group in groups if group.get('by') == 'all'), None)
+        found = next((group for group in groups if group.get('name') == HELD_OUT), None)
     else:
         record = folder / RECORD
-        found = read_json(record, 'repeat the command').get('facts', {}).get('report') if record.is_file() else None
+        facts = read_json(record, 'repeat the command').get('facts', {}) if record.is_file() else {}
+        found = (facts.get('report') or {}).get(HELD_OUT)
     return found if isinstance(found, Mapping) and found.get('pictures') else None
 
 
@@ -250,9 +253,9 @@ def prior_figure(comparison: Comparison) -> Figure | None:
         return None
     plot.update_layout(barmode='group', showlegend=True)
     plot.update_yaxes(title_text='%', range=[0, 100])
-    return Figure('priors', 'Quality of the mask priors', 'Over all pictures that the store of priors holds, which '
-                  'may include training pictures; mean of the seeds and their range. IoU with the acting tool, where '
-                  'its mask is known; straddling: the prompts lie on two tools.', plot,
+    return Figure('priors', 'Quality of the mask priors', 'Over the pictures that no model was trained on, validation '
+                  'included; mean of the seeds and their range. IoU with the acting tool, where its mask is known; '
+                  'straddling: the prompts lie on two tools.', plot,
                   ('Method', 'Prior', 'Pictures', 'Measure', '%'), tuple(rows))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split
@@ -44,15 +45,22 @@ def differences_table(comparison: Comparison, annotations: Annotations) -> Table
         Column(landmark, 'F1 difference', '%', interval=True), Column(landmark, 'p', 'p')))
     rows = []
     for i, method, found in others:
-        cells = compare(found, last)['f1'][OVERALL]
+        cells = compare(found, last, paired_seeds=share_coarse(method, reference))['f1'][OVERALL]
         values = [value for landmark in comparison.landmarks for value in (
             _joined(cells[landmark]['difference'], cells[landmark]['ci95']), _joined(cells[landmark]['p'], None))]
         rows.append(Row((method.name, method.prior), tuple(
             Cell(column, value) for column, value in zip(columns, values, strict=True)), i))
     return Table('differences', f'Differences to {reference.name} ({reference.prior})',
-                 'Overall F1 less that of the method in the title, in points, paired by video, with 95 % intervals '
-                 'over videos and seeds. p is the larger of permutation by video and bootstrap, not corrected for many '
+                 'Overall F1 less that of the method in the title, in points, paired by video (and by seed, behind '
+                 'one coarse network), with 95 % intervals over videos and seeds. p is the larger of permutation by video and bootstrap, not corrected for many '
                  f'comparisons. {comparison.caption}', ('Method', 'Prior'), columns, (Section('', tuple(rows)),))
+
+
+def share_coarse(a: Method, b: Method) -> bool:
+    """Whether the seeds of two methods belong together: each two stand on the same coarse network, or one is it."""
+    def coarse(method: Method) -> list[Path]:
+        return [run.fact_folder('coarse') or run.trained_in.resolve() for run in method.runs]
+    return len(a.runs) > 1 and coarse(a) == coarse(b)
 
 
 def _joined(value: float | None, ends: Sequence[float] | None) -> Joined | None:

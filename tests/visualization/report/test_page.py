@@ -10,6 +10,7 @@ from report_runs import cell
 from tool_runs import run as run_tool
 
 from mmpose_surgical.datasets.annotations import load_annotations
+from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.priors.store import RecordStore
 from mmpose_surgical.visualization.report.comparison import compare
@@ -100,7 +101,8 @@ def test_prior_quality_stands_against_what_refinement_gained(make_run):
     priors = coarse / 'priors-simulated'
     priors.mkdir()
     quality = dict(pictures=10, unprompted=2, failed=2, with_instances=8, straddling=4, with_truth=8, mean_iou=0.6)
-    (priors / 'artifact.json').write_text(json.dumps(dict(facts=dict(report=quality))))
+    report = {'training': dict(quality, mean_iou=0.9), 'held out': quality}
+    (priors / 'artifact.json').write_text(json.dumps(dict(facts=dict(report=report))))
     prior = dict(backend='simulated', stand_in=True, fingerprint='simulated-1')
     refine = make_run('refine_prior', tip=cell(7, 3, 3), meta=dict(prior=prior),
                       facts=dict(coarse='../coarse', priors='../coarse/priors-simulated'))
@@ -110,6 +112,18 @@ def test_prior_quality_stands_against_what_refinement_gained(make_run):
     assert [row[-2:] for row in figures['priors'].rows] == [
         ('mean IoU', '60.0'), ('failed', '25.0'), ('straddling', '50.0'), ('no prompt', '20.0')]
     assert figures['gain'].rows[0] == ('refine_prior', name, '0', '10', 'tip', '60.0', '+20.0')
+
+
+def test_every_table_is_on_the_page(shown_run, toy_data, tmp_path):
+    frames = frames_of_split(load_annotations(toy_data), 'test')
+    points = [dict(image_id=frame.image_id, landmark=point.landmark, x=point.x, y=point.y, score=0.9)
+              for frame in frames for tool in frame.active_tools for point in tool.points]
+    folders = [shown_run('coarse', points[:1]), shown_run('refine', points)]
+    part, = write_report(folders, tmp_path / 'r.html', data=toy_data, count=0)
+    page = (tmp_path / 'r.html').read_text()
+    assert {table.key for table in part.tables} >= {'methods', 'strategies', 'differences', 'counts', 'runs'}
+    for table in part.tables:
+        assert f'<table id="table-{table.key}-1"' in page, table.title
 
 
 def test_metrics_of_a_mere_predictions_file_are_enough(make_run, tmp_path):

@@ -7,7 +7,7 @@ from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.evaluation.predictions import Predictions, write_predictions
 from mmpose_surgical.visualization.report.comparison import compare
-from mmpose_surgical.visualization.report.pooling import differences_table, pool_seeds
+from mmpose_surgical.visualization.report.pooling import differences_table, pool_seeds, share_coarse
 from mmpose_surgical.visualization.report.runs import read_runs
 
 
@@ -22,7 +22,7 @@ def cases(tmp_path_factory):
 @pytest.fixture
 def runs(cases, make_run):
     """``runs(name, seed, hits)``: a run that finds the first ``hits`` of the tips and misplaces the others."""
-    def make(name, seed, hits):
+    def make(name, seed, hits, **more):
         acting = [frame for frame in frames_of_split(cases, 'test') if frame.active_tools]
         points = []
         for number, frame in enumerate(acting):
@@ -31,7 +31,7 @@ def runs(cases, make_run):
                                score=0.9))
         folder = make_run(name, seed, tip=cell(hits, len(acting) - hits, len(acting) - hits), meta=dict(
             data=dict(name='cases', sha256=cases.sha256, synthetic=True), threshold=None, canvas=None, tolerance=5,
-            frames=24, idle_frames=8))
+            frames=24, idle_frames=8), **more)
         write_predictions(folder / 'test_predictions.json', Predictions.from_records(points))
         return folder
     return make
@@ -62,3 +62,14 @@ def test_differences_are_paired_with_the_last_strategy(cases, runs):
     assert tip.value.mean == (4 - 15) / 16 and tip.text == '-68.8' and tip.value.ci95[1] < 0
     assert p.text == f'{p.value.mean:.3f}' and p.value.mean < 0.05
     assert differences_table(compare(read_runs(folders[:2]))[0], cases) is None
+
+
+def test_seeds_behind_the_same_coarse_networks_are_paired(runs):
+    coarse = [runs('coarse', seed, 4) for seed in (0, 1)]
+    refined = [runs('refine', seed, 9, facts=dict(coarse='../coarse')) for seed in (0, 1)]
+    alone = [runs('direct_mask', seed, 9) for seed in (0, 1)]
+    methods = {method.name: method for method in compare(read_runs([*coarse, *refined, *alone]))[0].methods}
+    assert share_coarse(methods['coarse'], methods['refine']) and share_coarse(methods['refine'], methods['coarse'])
+    assert not share_coarse(methods['direct_mask'], methods['refine'])
+    fewer, = compare(read_runs(coarse[:1]))[0].methods
+    assert not share_coarse(fewer, methods['refine']) and not share_coarse(fewer, fewer)
