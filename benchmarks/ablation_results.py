@@ -1,9 +1,11 @@
 """ablation.json and ablation.md: what the kept units of ablation.py amount to."""
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
-from ablation_units import BENCH, LOOKS, METHODS, MOTION, ROOT, units_of
+from ablation_units import BENCH, EPOCHS, LOOKS, METHODS, MOTION, ROOT, Method, config_of, units_of
 from machine import describe_machine
 
 from mmpose_surgical.datasets.annotations import load_annotations
@@ -11,7 +13,6 @@ from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.bootstrap import cluster_bootstrap
-from mmpose_surgical.evaluation.breakdowns import shares
 from mmpose_surgical.evaluation.comparison import compare, plain
 from mmpose_surgical.evaluation.evaluator import Matched, Rules, active_tool_outcomes, match_runs
 from mmpose_surgical.evaluation.full import evaluate_in_full
@@ -22,18 +23,25 @@ from mmpose_surgical.files import write_json, write_text
 RESULTS = ROOT / 'benchmarks/results'
 MARGIN = 0.03
 """Two methods count as equivalent within this difference."""
-AUX = 'refine_prior_aux_simulated'
-# (a, b): differences are a - b. The first list is what the paper says of these pairs: a is better.
-PAPER = [
-    ('refine', 'coarse'), ('direct_mask', 'coarse'), ('refine_prior_simulated', 'refine'),
-    (AUX, 'refine_prior_simulated'), ('refine_prior_simulated', 'direct_mask'), (AUX, 'direct_mask'), (AUX, 'coarse'),
-    (AUX, 'simplebaseline'), (AUX, 'rtmpose'), (AUX, 'yolov8_pose')]
+PRIOR, AUX = 'refine_prior_{}', 'refine_prior_aux_{}'
+BACKENDS = ('simulated', 'grabcut')
+NO_PRIOR = [('refine', 'coarse'), ('direct_mask', 'coarse')]
+# (a, b): differences are a - b. What the paper says of these pairs: overall, a has the greater F1.
+PAPER = [(PRIOR, 'refine'), (AUX, PRIOR), (PRIOR, 'direct_mask'), (AUX, 'direct_mask'), (AUX, 'coarse'),
+         (AUX, 'simplebaseline'), (AUX, 'rtmpose'), (AUX, 'yolov8_pose')]
+# What it says of parts: (a, b, action, landmark, measure); a is the better one, of L2 the smaller.
+PARTS = [(PRIOR, 'coarse', 'clip', 'anchor', 'f1'), (PRIOR, 'direct_mask', 'clip', 'anchor', 'f1'),
+         ('yolov8_pose', AUX, 'dissect', 'tip', 'f1'), (AUX, 'coarse', 'dissect', 'tip', 'f1'),
+         (AUX, 'coarse', 'dissect', 'anchor', 'f1'), (AUX, PRIOR, 'overall', 'anchor', 'l2'),
+         ('direct_mask', 'coarse', 'overall', 'tip', 'l2'), ('coarse', 'direct_mask', 'overall', 'anchor', 'l2')]
 OTHERS = [
-    ('refine_prior_grabcut', 'refine'), ('refine_prior_aux_grabcut', 'refine_prior_grabcut'),
-    (AUX, 'refine_prior_aux_grabcut'), (AUX, 'in_sample_simulated'), ('coarse', 'simplebaseline'),
-    ('coarse_t5', 'coarse_t1'), ('direct_mask_gate', 'direct_mask_half')]
-LENGTHS = [*((method.name.removesuffix('_half'), method.name) for method in METHODS if method.name.endswith('_half')),
-           ('refine_prior_aux_double', AUX), ('coarse_double', 'coarse')]
+    *((template.format('simulated'), template.format('grabcut')) for template in (PRIOR, AUX)),
+    (AUX.format('simulated'), 'in_sample_simulated'), (AUX.format('simulated'), 'refine_prior_aux_broken'),
+    (AUX.format('simulated'), 'refine_prior_aux_dropout'), ('coarse', 'simplebaseline'), ('coarse_t5', 'coarse_t1'),
+    ('direct_mask_gate', 'direct_mask_half')]
+LENGTHS = [*((name, f'{name}_half') for name in EPOCHS), *((f'{name}_double', name) for name in EPOCHS),
+           ('refine_prior_aux_double', AUX.format('simulated'))]
+LANDMARKS = ('tip', 'anchor')
 BY = ('look_alike', 'tools', 'conditions.smoke', 'conditions.blood', 'conditions.blur')
 
 
@@ -53,18 +61,34 @@ def collect(data: str) -> dict[str, Any]:
     found: dict[str, Any] = dict(
         data=describe_data(annotations), test_frames=len(frames), chance=float(np.mean([
             1 / count for count in map(tools_in_view, frames) if count > 1])),
-        test_videos=len({frame.video.name for frame in frames}), methods={}, paper=[], others=[], lengths=[])
-    units = {method.name: kept for method in METHODS if method.data == data and (kept := units_of(method))}
-    found['missing'] = [method.name for method in METHODS if method.data == data and method.name not in units]
+        test_videos=len({frame.video.name for frame in frames}), methods={}, paper={}, parts={})
+    by_name = {method.name: method for method in METHODS if method.data == data}
+    units = {method.name: kept for method in by_name.values() if (kept := units_of(method))}
+    found['missing'] = [name for name in by_name if name not in units]
     for name, kept in units.items():
-        found['methods'][name] = evaluate(annotations, frames, *zip(*kept))
+        found['methods'][name] = evaluate(annotations, frames, *zip(*kept)) | trained_by(by_name[name], annotations)
     chain = {method.name for method in METHODS if method.chain}
-    for kind, pairs in (('paper', PAPER), ('others', OTHERS), ('lengths', LENGTHS)):
-        for a, b in pairs:
-            if a in units and b in units and (
-                    entry := _difference(frames, annotations, units[a], units[b], {a, b} <= chain)):
-                found[kind].append(dict(a=a, b=b, **entry))
-    _correct(found['paper'])
+
+    @cache
+    def difference(a: str, b: str) -> dict[str, Any] | None:
+        """Also asked for in several tables."""
+        return _difference(frames, annotations, units[a], units[b], {a, b} <= chain) if {a, b} <= set(units) else None
+
+    def differences(pairs: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+        return [dict(a=a, b=b, **entry) for a, b in pairs if (entry := difference(a, b))]
+    for backend in BACKENDS:
+        # What stands on no prior is told once.
+        pairs = (NO_PRIOR if backend == BACKENDS[0] else []) + PAPER
+        found['paper'][backend] = copy.deepcopy(differences((a.format(backend), b.format(backend)) for a, b in pairs))
+        _correct([entry['f1']['overall'][landmark] for entry in found['paper'][backend] for landmark in LANDMARKS])
+        named = [(a.format(backend), b.format(backend), *part) for a, b, *part in PARTS
+                 if backend == BACKENDS[0] or '{}' in a + b]
+        found['parts'][backend] = [
+            dict(a=a, b=b, action=action, landmark=landmark, measure=measure, seeds=entry['seeds'],
+                 cell=copy.deepcopy(entry[measure][action][landmark]))
+            for a, b, action, landmark, measure in named if (entry := difference(a, b))]
+        _correct([part['cell'] for part in found['parts'][backend]])
+    found |= dict(others=differences(OTHERS), lengths=differences(LENGTHS))
     return found
 
 
@@ -87,12 +111,12 @@ def _difference(frames: Sequence[Frame], annotations: Annotations, a: Sequence[t
     both = [[unit for unit in units if unit[0]['seed'] in seeds] for units in (a, b)]
     counted, every_point = (compare(*(_matched(frames, annotations, units, all_points) for units in both),
                                     margin=MARGIN, paired_seeds=paired_seeds) for all_points in (False, True))
-    return dict(seeds=seeds, f1=counted['f1'], active_tool_accuracy=every_point['active_tool_accuracy'])
+    return dict(seeds=seeds, f1=counted['f1'], l2=counted['l2'],
+                active_tool_accuracy=every_point['active_tool_accuracy'])
 
 
-def _correct(entries: list[dict[str, Any]]) -> None:
-    """Add Holm's correction over all these pairs and both landmarks to the overall cells, as ``p_holm``."""
-    cells = [entry['f1']['overall'][landmark] for entry in entries for landmark in ('tip', 'anchor')]
+def _correct(cells: Iterable[dict[str, Any]]) -> None:
+    """Add Holm's correction over all these comparisons, as ``p_holm``."""
     known = sorted((cell for cell in cells if cell['p'] is not None), key=lambda cell: cell['p'])
     highest = 0.0
     for rank, cell in enumerate(known):
@@ -130,6 +154,14 @@ def evaluate(annotations: Annotations, frames: Sequence[Frame], records: Sequenc
                 machines=sorted(map(list, machines)))
 
 
+def trained_by(method: Method, annotations: Annotations) -> dict[str, Any]:
+    """Learning rate, and frames that a training reads: epochs x annotated pictures x frames of a clip."""
+    cfg = config_of(method)
+    pictures = sum(frame.annotated for frame in frames_of_split(annotations, 'train'))
+    return dict(learning_rate=cfg.optim_wrapper.optimizer.lr,
+                frames_seen=cfg.train_cfg.max_epochs * pictures * cfg.clip.num_frames)
+
+
 def tools_in_view(frame: Frame) -> int:
     """Number of tools among which ``active_tool_accuracy`` asks for the acting one; 0 for a frame that asks nothing."""
     if len(frame.active_tools) != 1 or not frame.active_tools[0].points:
@@ -141,15 +173,15 @@ def tools_in_view(frame: Frame) -> int:
 def above_chance(matched: Matched) -> dict[str, Any]:
     """Share of frames with several tools whose best tip, whatever its score, is on the acting one, less chance.
 
-    Chance is 1 / (number of tools) in every frame. The interval and p (two-sided, of "equal to chance") are of a
-    bootstrap over videos x seeds.
+    Chance is 1 / (number of tools) in every frame. The interval, p (two-sided, of "equal to chance") and p of "at least
+    the margin away from chance" are of a bootstrap over videos x seeds.
     """
     table = matched.table
     asked, answered, correct = active_tool_outcomes(table, matched.rules.canvas)
     chance = np.array([1 / max(tools_in_view(frame), 1) for frame in table.frames])
     counts = np.zeros((table.seeds, len(table.videos), 2))
     np.add.at(counts, (table.frame_seed, table.frame_video), np.stack([(correct - chance) * asked, asked], axis=1))
-    found = cluster_bootstrap([counts], shares)
+    found = cluster_bootstrap([counts], lambda sums: sums[..., :1] / sums[..., 1:])
     return dict(accuracy=float(correct[asked].mean()), answered=float(answered[asked].mean()),
                 frames=int(asked.sum()), difference=float(found.estimate[0]), ci95=plain(found.interval()[0]),
-                p=plain(found.p_value()[0]))
+                p=plain(found.p_value()[0]), p_equivalence=plain(found.p_equivalence(MARGIN)[0]))

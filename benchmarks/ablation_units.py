@@ -11,6 +11,7 @@ from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.datasets.records import Annotations
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.datasets.synthetic.generate import SPECS, generate
+from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import Predictions, read_predictions, surest_of_equal, write_predictions
 from mmpose_surgical.evaluation.thresholds import read_thresholds
 from mmpose_surgical.files import read_json, write_json
@@ -71,7 +72,7 @@ def refiner(name: str, backend: str) -> Method:
     return Method(f'{name}_{backend}', f'bench_{name}', (f'prior.backend={backend}', ), chain=True)
 
 
-HALF_EPOCHS = dict(coarse=12, direct_mask=12, simplebaseline=18, rtmpose=40, yolov8_pose=18)
+EPOCHS = dict(coarse=24, direct_mask=24, simplebaseline=36, rtmpose=80, yolov8_pose=36)
 METHODS = [
     Method('coarse', 'bench_coarse', chain=True),
     Method('direct_mask', 'bench_direct_mask'),
@@ -94,9 +95,16 @@ METHODS = [
     # Controls of twice the length show what a longer training could still bring, those of half the length what it did.
     Method('refine_prior_aux_double', 'bench_refine_prior_aux', ('prior.backend=simulated', 'train_cfg.max_epochs=12'),
            chain=True, seeds=1),
-    Method('coarse_double', 'bench_coarse', ('train_cfg.max_epochs=48',), seeds=1),
-    *(Method(f'{name}_half', f'bench_{name}', (f'train_cfg.max_epochs={epochs}',), seeds=1)
-      for name, epochs in HALF_EPOCHS.items()),
+    *(Method(f'{name}_{length}', f'bench_{name}', (f'train_cfg.max_epochs={int(factor * epochs)}',), seeds=1)
+      for length, factor in (('half', 0.5), ('double', 2)) for name, epochs in EPOCHS.items()),
+    # The weight of the mask loss is the middle one.
+    *(Method(f'refine_prior_aux_lambda_{weight}', 'bench_refine_prior_aux',
+             ('prior.backend=simulated', f'model.head.aux_loss.loss_weight={weight}'), chain=True, seeds=1)
+      for weight in ('0.01', '0.1')),
+    # A segmenter that takes another tool, two for one, or the shaft alone, much more often than it fails by itself.
+    Method('refine_prior_aux_broken', 'bench_refine_prior_aux',
+           ('prior.backend=simulated', 'prior.wrong_rate=0.2', 'prior.merged_rate=0.1', 'prior.shaft_rate=0.1'),
+           chain=True, seeds=1),
     # The gate counts squared: 100 : 1 : 1 instead of 10 : 1 : 1, points weighted as before.
     Method('direct_mask_gate', 'bench_direct_mask',
            ('model.head.loss.keypoint=10.0', 'model.head.loss.loss_weight=0.01', 'train_cfg.max_epochs=12'), seeds=1),
@@ -115,9 +123,15 @@ def make_data() -> None:
 
 
 @cache
+def config_of(method: Method) -> Any:
+    """A method's config as it is now, without seed and folders."""
+    return load_config(ROOT / method.config_file, parse_options(method.all_options), 'recipe')
+
+
+@cache
 def recipe(method: Method) -> str:
     """Digest of a method's config as it is now, without seed and folders; a refiner's has its coarse network's too."""
-    cfg = load_config(ROOT / method.config_file, parse_options(method.all_options), 'recipe')
+    cfg = config_of(method)
     coarse = dict(cfg.get('coarse') or {})
     parts = [cfg, load_config(coarse.pop('config'), parse_options(method.all_options[:3]), 'recipe')] if coarse else [
         cfg]
@@ -136,9 +150,15 @@ def keep(method: Method, seed: int, seconds: int | None) -> None:
     """Keep a finished unit's answers, and all that its numbers stand on. The record comes last, and makes it whole.
 
     ``seconds`` is what this call took, ``None`` where it found the unit trained.
+
+    Raises:
+        UserError: It was trained from files that no commit has.
     """
     folder = method.folder(seed)
     run, = read_runs([folder])
+    if str(run.meta.get('git_commit')).endswith('-dirty'):
+        raise UserError('trained in a checkout with changes that are not committed', folder,
+                        'commit them, remove the folder, and train the unit again')
     record, *answers = _paths(method, seed)
     for path, split in zip(answers, ('test', 'val')):
         write_predictions(path, _rounded(read_predictions(folder / f'{split}_predictions.json')))

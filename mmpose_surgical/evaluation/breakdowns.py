@@ -66,6 +66,7 @@ def measures(counts: np.ndarray) -> np.ndarray:
 
 def shares(counts: np.ndarray) -> np.ndarray:
     """(..., 2) parts and wholes to (..., 1) shares; NaN where 0/0."""
+    counts = np.maximum(counts, 0)  # as in measures
     with np.errstate(invalid='ignore', divide='ignore'):
         return counts[..., :1] / counts[..., 1:]
 

@@ -85,9 +85,10 @@ def test_baselines_share_what_makes_a_comparison_fair():
         assert weights_line(cfg).endswith('from scratch')
 
 
-def test_every_baseline_has_its_metafile_and_readme_rows():
+@pytest.mark.parametrize('name', ['surgical', 'surgical/baselines'])
+def test_every_config_has_its_metafile_and_readme_rows(name):
     import yaml
-    folder = ROOT / 'configs/surgical/baselines'
+    folder = ROOT / 'configs' / name
     meta = yaml.safe_load((folder / 'metafile.yml').read_text())
     configs = {path.relative_to(ROOT).as_posix() for path in folder.glob('*.py')}
     assert {model['Config'] for model in meta['Models']} == configs

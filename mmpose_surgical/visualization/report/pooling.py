@@ -51,8 +51,9 @@ def differences_table(comparison: Comparison, annotations: Annotations) -> Table
         rows.append(Row((method.name, method.prior), tuple(
             Cell(column, value) for column, value in zip(columns, values, strict=True)), i))
     return Table('differences', f'Differences to {reference.name} ({reference.prior})',
-                 'Overall F1 less that of the method in the title, in points, paired by video (and by seed, behind '
-                 'one coarse network), with 95 % intervals over videos and seeds. p is the larger of permutation by video and bootstrap, not corrected for many '
+                 'Overall F1 less that of the method in the title, in points, paired by video, and by seed behind one '
+                 'coarse network, with 95 % intervals over videos and seeds. p is the larger of permutation by video '
+                 'and bootstrap, not corrected for many '
                  f'comparisons. {comparison.caption}', ('Method', 'Prior'), columns, (Section('', tuple(rows)),))
 
 
