@@ -8,10 +8,11 @@
     python benchmarks/ablation.py --collect                  # the tables of what is done
 
 A unit is one `tools/train.py` with one seed: about half an hour on two cores for the longest (`refine`, which trains
-the folds for its seed), mostly much less. One that was cut off goes on from the checkpoint of its last epoch. Runs lie in work_dirs/bench/<data>/seed<k>/, data in data/bench*, made where they are missing. What a
-finished unit answered is kept in benchmarks/results/ablation/, from which ablation.json and ablation.md are made, so
-that anybody can add seeds on another machine. `--resume` leaves out what is kept; without it every unit is asked for
-again, which trains what this machine has not trained.
+the folds for its seed), mostly much less. One that was cut off goes on from the checkpoint of its last epoch. Runs lie
+in work_dirs/bench/<data>/seed<k>/, data in data/bench*, made where they are missing. What a finished unit answered is
+kept in benchmarks/results/ablation/, from which ablation.json and ablation.md are made, so that anybody can add seeds
+on another machine. `--resume` leaves out what is kept; without it every unit is asked for again, which trains what this
+machine has not trained.
 """
 import argparse
 import ctypes
