@@ -103,11 +103,14 @@ def write_report(folders: Sequence[Path], out: Path, *, markdown_out: Path | Non
 
 def _part(number: int, comparison: Comparison, data: Path | None, count: int) -> Part:
     annotations, why = _annotations(comparison, data)
-    tables = []
+    differences = None
     if annotations is not None:
         comparison = pool_seeds(comparison, annotations)
-        tables = [table] if (table := differences_table(comparison, annotations)) else []
-    tables = [*all_tables(comparison), *tables]
+        differences = differences_table(comparison, annotations)
+    tables = all_tables(comparison)
+    if differences is not None:
+        # Behind the tables of the paper, before the breakdowns.
+        tables.insert(sum(table.key in ('methods', 'strategies') for table in tables), differences)
     figures, lacks = all_figures(comparison), lacking(comparison)
     if not count:
         annotations, why = None, 'it was not asked for'
