@@ -41,8 +41,8 @@ def tables(record: dict[str, Any]) -> str:
 
 def _bench(data: str, found: dict[str, Any]) -> list[str]:
     lines = [f'## {data}: {found["test_frames"]} test frames of {found["test_videos"]} videos, ground truth '
-             f'{found["data"]["sha256"][:12]}', '', '### Trainings', '', *_trainings(found), '', '### Results', '',
-             *_overview(found)]
+             f'{found["data"]["sha256"][:12]}', '', *_verdicts(found['paper']), '### Trainings', '',
+             *_trainings(found), '', '### Results', '', *_overview(found)]
     rows = Comparison(tuple(Method(name, (Run(Path(name), metrics, {}, Path(name)),))
                             for name, metrics in found['methods'].items() if not _is_variant(name)))
     if rows.methods:
@@ -158,6 +158,22 @@ def _orderings(entries: Sequence[dict[str, Any]]) -> list[str]:
             'by video and bootstrap. The verdict is at 5 % after '
             "Holm's correction over all rows. In the paper direct mask supervision and refinement without prior have "
             'the same anchor F1 (56.4).']
+
+
+def _verdicts(paper: dict[str, Sequence[dict[str, Any]]]) -> list[str]:
+    """What came of the paper's orderings, in a few lines."""
+    lines: list[str] = []
+    for backend, entries in paper.items():
+        found: dict[str, list[str]] = {'hold': [], 'are reversed': [], 'cannot be told': []}
+        for entry in entries:
+            verdicts = [_verdict(entry['f1']['overall'][lm]) for lm in LANDMARKS]
+            for told, verdict in zip(found, ('holds', 'is reversed', 'cannot be told')):
+                of = [lm for lm, own in zip(LANDMARKS, verdicts) if own == verdict]
+                if of:
+                    found[told].append(f'{entry["a"]} > {entry["b"]}' + (f' ({of[0]})' if len(of) == 1 else ''))
+        lines += [f'- Of the paper\'s orderings, prior `{backend}`, {told}: {", ".join(pairs)}.'
+                  for told, pairs in found.items() if pairs]
+    return [*lines, ''] if lines else []
 
 
 def _parts(parts: Sequence[dict[str, Any]]) -> list[str]:
