@@ -197,7 +197,8 @@ class LoadToolMask(BaseTransform):
     From the annotations where these have a mask of every acting tool of the frame, else from a store of priors that
     were prompted with ground-truth points. It is a target: place it behind ``TopdownAffine`` of training alone.
 
-    Added key: ``tool_mask``, bool (h, w); empty where nothing acts, and for a prior that failed.
+    Added key: ``tool_mask``, bool (h, w); empty where nothing acts, and for a prior that failed: such a picture has the
+    targets of the coarse network.
 
     Args:
         heatmap_size: Width and height of the grid.
