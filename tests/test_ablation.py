@@ -10,6 +10,7 @@ from toy_data import write_toy_data
 
 from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.datasets.splits import frames_of_split
+from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import Predictions, read_predictions, write_predictions
 from mmpose_surgical.files import write_json
 
@@ -34,7 +35,15 @@ def test_every_method_is_of_a_config_that_reads_and_no_two_are_alike(bench):
     assert len({(method.data, method.name) for method in units.METHODS}) == len(units.METHODS)
     known = {method.name for method in units.METHODS}
     results = bench['results']
-    assert {name for pair in results.PAPER + results.OTHERS + results.LENGTHS for name in pair} <= known
+    pairs = [*results.NO_PRIOR, *results.PAPER, *results.OTHERS, *results.LENGTHS,
+             *(part[:2] for part in results.PARTS)]
+    assert {name.format(backend) for pair in pairs for name in pair for backend in results.BACKENDS} <= known
+    # The middle one of the rates that were tried is the one of the config.
+    for name in ('rtmpose', 'simplebaseline', 'yolov8_pose'):
+        rates = [units.config_of(method).optim_wrapper.optimizer.lr for method in units.METHODS
+                 if method.name.startswith(f'{name}_rate_')]
+        own = next(units.config_of(method) for method in units.METHODS if method.name == name)
+        assert sorted(rates)[1] == own.optim_wrapper.optimizer.lr and own.train_cfg.max_epochs == units.EPOCHS[name]
 
 
 def test_the_queue_shares_no_chain_and_goes_on_behind_a_failure(bench, monkeypatch):
@@ -123,6 +132,16 @@ def test_what_is_kept_is_whole_and_of_todays_config(finished, bench, tmp_path):
     assert units.units_of(dataclasses.replace(method, config='other')) == []
 
 
+def test_what_no_commit_has_is_not_kept(finished, bench, monkeypatch, tmp_path):
+    units = bench['units']
+    folder = finished('coarse', 0, 9).folder(0)
+    metrics = json.loads((folder / 'metrics.json').read_text())
+    metrics['meta']['git_commit'] = 40 * 'a' + '-dirty'
+    write_json(folder / 'metrics.json', metrics)
+    with pytest.raises(UserError, match='changes that are not committed'):
+        units.keep(units.Method('coarse', 'bench_coarse'), 0, 60)
+
+
 def test_tables_of_what_is_kept(finished, bench, cases, monkeypatch, tmp_path):
     kept = [finished('coarse', 0, 8), finished('coarse', 1, 8), finished('refine', 0, 15), finished('refine', 1, 14),
             finished('simplebaseline', 0, 3)]
@@ -132,6 +151,7 @@ def test_tables_of_what_is_kept(finished, bench, cases, monkeypatch, tmp_path):
     monkeypatch.setattr(results, 'MOTION', 'bench')
     monkeypatch.setattr(results, 'LOOKS', 'bench')
     monkeypatch.setattr(results, 'BY', ('source',))
+    monkeypatch.setattr(results, 'trained_by', lambda *method: dict(learning_rate=0.004, frames_seen=2000))
     results.write_results()
     found = json.loads((tmp_path / 'results/ablation.json').read_text())['benches']['bench']
     assert found['test_videos'] == 8 and found['test_frames'] == 24 and found['data']['sha256'] == cases.sha256
@@ -141,19 +161,19 @@ def test_tables_of_what_is_kept(finished, bench, cases, monkeypatch, tmp_path):
     assert coarse['above_chance']['frames'] == 32 and coarse['above_chance']['answered'] == 1
     assert found['chance'] == 0.5 and coarse['above_chance']['difference'] == pytest.approx(
         coarse['above_chance']['accuracy'] - 0.5)
-    entry, = found['paper']
+    entry, = found['paper']['simulated']
     tip = entry['f1']['overall']['tip']
     assert (entry['a'], entry['b'], entry['seeds']) == ('refine', 'coarse', [0, 1])
     assert tip['difference'] == pytest.approx((29 - 16) / 32) and tip['p_holm'] >= tip['p']
     text = (tmp_path / 'results/ablation.md').read_text()
     assert '| refine > coarse | tip | 2 | 90.6 | 50.0 |' in text
+    assert '| coarse | 0, 1 | 12 | 0.004 | 2 | 80.0, 80.0 | -, - |' in text and '50.0 / 0.0, 50.0 / 0.0' in text
     assert 'Not trained yet: direct_mask.' in text and 'one training seed' in text
     assert 'layout of Table 3' in text and 'layout of Table 2' in text and '| simplebaseline |' in text
 
 
 def test_holm_correction_by_hand(bench):
-    entries = [dict(f1=dict(overall=dict(tip=dict(p=p), anchor=dict(p=q)))) for p, q in ((0.01, 0.04), (0.03, None))]
-    bench['results']._correct(entries)
-    cells = [entry['f1']['overall'][name] for entry in entries for name in ('tip', 'anchor')]
+    cells = [dict(p=p) for p in (0.01, 0.04, 0.03, None)]
+    bench['results']._correct(cells)
     # 3 x 0.01, then 2 x 0.03, and never less than the one before: 1 x 0.04 becomes 0.06.
     assert [cell.get('p_holm') for cell in cells] == [0.03, 0.06, 0.06, None]

@@ -66,7 +66,7 @@ def test_paper_size_model_takes_a_batch_in_which_nothing_acts(plugin, toy_data, 
 def test_baselines_share_what_makes_a_comparison_fair():
     """Size of the input, augmentation, schedule, evaluation and start of the coarse network.
 
-    But for RTMPose's learning rate, whose reason stands in its config.
+    But for RTMPose's learning rate and warm-up, whose reasons stand in its config.
     """
     from mmpose_surgical.pipeline.config import load_config, weights_line
     coarse = load_config(ROOT / 'configs/surgical/coarse.py')
@@ -75,6 +75,8 @@ def test_baselines_share_what_makes_a_comparison_fair():
         assert tuple(cfg.codec.input_size) == tuple(coarse.codec.input_size) and cfg.clip.num_frames == 1
         assert (name == 'rtmpose') is (cfg.optim_wrapper.optimizer.lr != coarse.optim_wrapper.optimizer.lr)
         cfg.optim_wrapper.optimizer.lr = coarse.optim_wrapper.optimizer.lr
+        assert (name == 'rtmpose') is (cfg.param_scheduler[0] != coarse.param_scheduler[0])
+        cfg.param_scheduler[0] = coarse.param_scheduler[0]
         for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'val_evaluator', 'test_evaluator', 'box'):
             assert cfg[key] == coarse[key]
         own = cfg.train_dataloader.dataset.pipeline

@@ -92,7 +92,7 @@ def test_every_knob_of_the_readme_is_content(plugin, toy_data):
                           cfg.get('prior'), cfg.get('coarse', {}).get('out_of_fold')], default=str)
         assert key not in seen, (words, seen[key])
         seen[key] = words
-    assert len(rows) == 18
+    assert len(rows) == 19
 
 
 @pytest.mark.parametrize('options, message', [
