@@ -54,10 +54,11 @@ class Distribution:
 
     def interval(self, confidence: float = 0.95) -> np.ndarray:
         """(M, 2) BCa limits, NaN where none can be given."""
-        z = self._bias[:, None] + stdtrit(
-            self.freedom[:, None], [(1 - confidence) / 2, (1 + confidence) / 2])
+        z = self._bias[:, None] + stdtrit(self.freedom[:, None], [(1 - confidence) / 2, (1 + confidence) / 2])
+        slope = 1 - self.acceleration[:, None] * z
         with np.errstate(invalid='ignore', divide='ignore'):
-            level = ndtr(self._bias[:, None] + z / (1 - self.acceleration[:, None] * z))
+            # Quantiles of two seeds lie so far out that the formula can pass its pole: no resample is as far.
+            level = ndtr(self._bias[:, None] + np.where(slope > 0, z / slope, np.copysign(np.inf, z)))
         limits = np.full(level.shape, np.nan)
         for m in np.flatnonzero(self.usable):
             limits[m] = np.quantile(self.draws[:self._defined[m], m], level[m])

@@ -158,6 +158,13 @@ def test_p_is_that_of_the_interval_which_reaches_zero():
     assert levels == sorted(levels) and .35 < levels[2] < .65
 
 
+def test_far_quantiles_of_a_skewed_measure_do_not_turn_round():
+    """With one degree of freedom the quantile is 12.7, and 1 - 0.1 * 12.7 is below 0."""
+    draws = stats.norm.ppf((np.arange(9999) + .5) / 9999)[:, None]
+    found = Distribution(np.zeros(1), draws, np.full(1, .1), np.ones(1), np.array([40]))
+    assert found.interval()[0, 1] == draws[-1]
+
+
 def test_equivalence_by_two_one_sided_tests():
     # A symmetric distribution without acceleration: BCa is the percentile interval.
     draws = stats.norm.ppf((np.arange(9999) + .5) / 9999)[:, None] * .01
