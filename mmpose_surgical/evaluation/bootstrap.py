@@ -54,15 +54,9 @@ class Distribution:
 
     def interval(self, confidence: float = 0.95) -> np.ndarray:
         """(M, 2) BCa limits, NaN where none can be given."""
-        z = self._bias[:, None] + stdtrit(self.freedom[:, None], [(1 - confidence) / 2, (1 + confidence) / 2])
-        slope = 1 - self.acceleration[:, None] * z
-        with np.errstate(invalid='ignore', divide='ignore'):
-            # Quantiles of two seeds lie so far out that the formula can pass its pole: no resample is as far.
-            level = ndtr(self._bias[:, None] + np.where(slope > 0, z / slope, np.copysign(np.inf, z)))
-        limits = np.full(level.shape, np.nan)
-        for m in np.flatnonzero(self.usable):
-            limits[m] = np.quantile(self.draws[:self._defined[m], m], level[m])
-        return limits
+        t = stdtrit(self.freedom[:, None], [(1 - confidence) / 2, (1 + confidence) / 2])
+        inside = np.clip(t, -self._farthest[:, None], self._farthest[:, None])
+        return self._limits(inside) + (t - inside) * self._deviation[:, None]
 
     def level(self, value: float) -> np.ndarray:
         """(M,) one-sided p of "the measure is ``value`` or less": the level at which the lower BCa limit is ``value``.
@@ -70,13 +64,14 @@ class Distribution:
         With R resamples nothing below 1 / (R + 1) is claimed. NaN where no interval can be given.
         """
         below = self._share_below(value)
-        least = 1 / (self._defined + 1)
+        low, high = self._limits(self._farthest[:, None] * [-1, 1]).T
         with np.errstate(invalid='ignore', divide='ignore'):
             w = ndtri(below) - self._bias
-            level = stdtr(self.freedom, w / (1 + self.acceleration * w) - self._bias)
-        # Beyond all resamples the formula is infinity over infinity.
-        level = np.where(below == 0, 0, np.where(below == 1, 1, level))
-        return np.where(self.usable, np.clip(level, least, 1 - least), np.nan)
+            t = w / (1 + self.acceleration * w) - self._bias
+            t = np.where(value < low, -self._farthest + (value - low) / self._deviation,
+                         np.where(value > high, self._farthest + (value - high) / self._deviation, t))
+        least = 1 / (self._defined + 1)
+        return np.where(self.usable, np.clip(stdtr(self.freedom, t), least, 1 - least), np.nan)
 
     def p_value(self) -> np.ndarray:
         """(M,) two-sided p of "the measure is 0": 1 minus the confidence of the interval that just reaches 0."""
@@ -94,6 +89,32 @@ class Distribution:
     def _defined(self) -> np.ndarray:
         """(M,) number of resamples in which the measure is defined."""
         return np.isfinite(self.draws).sum(axis=0)
+
+    def _limits(self, deviates: np.ndarray) -> np.ndarray:
+        """(M, n) limits of BCa at standard normal deviates (M, n), NaN where none can be given."""
+        z = self._bias[:, None] + deviates
+        with np.errstate(invalid='ignore', divide='ignore'):
+            level = ndtr(self._bias[:, None] + z / (1 - self.acceleration[:, None] * z))
+        limits = np.full(level.shape, np.nan)
+        for m in np.flatnonzero(self.usable):
+            limits[m] = np.quantile(self.draws[:self._defined[m], m], level[m])
+        return limits
+
+    @cached_property
+    def _farthest(self) -> np.ndarray:
+        """(M,) standard normal deviate with ten resamples beyond it.
+
+        Student's quantiles of two or three seeds lie farther out. From here on limits go on as a normal distribution.
+        """
+        return ndtri(1 - 10 / np.maximum(self._defined, 100))
+
+    @cached_property
+    def _deviation(self) -> np.ndarray:
+        """(M,) standard deviation of the resamples."""
+        with np.errstate(invalid='ignore', divide='ignore'):
+            known = np.where(np.isfinite(self.draws), self.draws, 0)
+            mean = known.sum(axis=0) / self._defined
+            return np.sqrt(np.where(np.isfinite(self.draws), (self.draws - mean) ** 2, 0).sum(axis=0) / self._defined)
 
     @cached_property
     def _bias(self) -> np.ndarray:

@@ -81,14 +81,14 @@ def test_seeds_widen_the_interval():
         2 * stats.t.ppf(.975, freedom) * np.sqrt(variances.sum()), rel=.1)
 
 
-@pytest.mark.parametrize('number', [5, 12])
+@pytest.mark.parametrize('number', [3, 5, 12])
 def test_seeds_alone_give_the_t_interval(number):
     """Videos that are all alike leave the seeds to vary, as independent units."""
     hits = np.array([8, 9, 11, 6, 7, 13, 9, 10, 12, 8, 10, 9.])[:number]
     table = np.tile(np.stack([hits, np.full(number, 20.)], axis=1)[:, None], (1, 6, 1))
     theirs = stats.ttest_1samp(hits / 20, 0)
     found = cluster_bootstrap([table], ratio, resamples=100_000)
-    assert found.interval()[0] == pytest.approx(list(theirs.confidence_interval(.95)), abs=.01)
+    assert found.interval()[0] == pytest.approx(list(theirs.confidence_interval(.95)), abs=.012)
     assert found.freedom == number - 1 and found.acceleration == pytest.approx(0, abs=1e-9)
 
 
@@ -158,11 +158,15 @@ def test_p_is_that_of_the_interval_which_reaches_zero():
     assert levels == sorted(levels) and .35 < levels[2] < .65
 
 
-def test_far_quantiles_of_a_skewed_measure_do_not_turn_round():
-    """With one degree of freedom the quantile is 12.7, and 1 - 0.1 * 12.7 is below 0."""
+def test_quantiles_beyond_all_resamples_are_those_of_student():
     draws = stats.norm.ppf((np.arange(9999) + .5) / 9999)[:, None]
-    found = Distribution(np.zeros(1), draws, np.full(1, .1), np.ones(1), np.array([40]))
-    assert found.interval()[0, 1] == draws[-1]
+    found = Distribution(np.zeros(1), draws, np.zeros(1), np.full(1, 2.), np.array([40]))
+    assert found.interval()[0] == pytest.approx(np.array([-1, 1]) * stats.t.ppf(.975, 2), rel=.01)
+    for value in (-1.5, 0, 2.9, -4.3, -20):
+        assert found.level(value)[0] == pytest.approx(stats.t.cdf(value, 2), rel=.02)
+    # However skewed, the limits do not turn round.
+    skewed = Distribution(np.zeros(1), draws, np.full(1, .1), np.ones(1), np.array([40])).interval()[0]
+    assert skewed[0] < -10 and skewed[1] > 10
 
 
 def test_equivalence_by_two_one_sided_tests():
