@@ -24,16 +24,22 @@ def describe_data(annotations: Annotations) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """Commit of the checkout that runs, ``-dirty`` where it differs; ``None`` for an installed package."""
+    """Commit of the checkout that runs, ``-dirty`` where it differs; ``None`` for an installed package.
+
+    Results of benchmarks do not count: a benchmark that writes them changes nothing that the next one runs.
+    """
     root = Path(__file__).resolve().parents[2]
     if not (root / '.git').exists():
         return None
+
+    def git(*words: str) -> str:
+        return subprocess.run(['git', *words], cwd=root, capture_output=True, text=True, timeout=10).stdout.strip()
     try:
-        done = subprocess.run(['git', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'],
-                              cwd=root, capture_output=True, text=True, timeout=10)
+        commit = git('rev-parse', 'HEAD')
+        changes = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!benchmarks/results')
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return commit + ('-dirty' if changes else '') or None
 
 
 def with_meta(metrics: Mapping[str, Any], **meta: Any) -> dict[str, Any]:

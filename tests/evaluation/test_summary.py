@@ -2,10 +2,12 @@
 import io
 import json
 import math
+import subprocess
 
 import pytest
 from rich.console import Console
 
+from mmpose_surgical.evaluation import summary
 from mmpose_surgical.evaluation.evaluator import evaluate
 from mmpose_surgical.evaluation.summary import metrics_table, with_meta, write_metrics
 
@@ -87,3 +89,23 @@ def test_thresholds_of_seeds(metrics):
     assert '0.1 (from command line); 0.2 (from an unnamed source)' in printed(several)
     same = with_meta(metrics, threshold=[None, None], threshold_from=[None, None])
     assert printed(same).count('all points count') == 1
+
+
+def test_results_of_benchmarks_do_not_change_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(summary, '__file__', str(tmp_path / 'mmpose_surgical/evaluation/summary.py'))
+    assert summary.git_commit() is None
+    code, table = tmp_path / 'code.py', tmp_path / 'benchmarks/results/table.md'
+    table.parent.mkdir(parents=True)
+
+    def git(*words):
+        return subprocess.run(['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *words], cwd=tmp_path, check=True,
+                              capture_output=True, text=True).stdout.strip()
+    for path in (code, table):
+        path.write_text('1')
+    git('init')
+    git('add', '.')
+    git('commit', '-m', 'all')
+    table.write_text('2')
+    assert summary.git_commit() == git('rev-parse', 'HEAD')
+    code.write_text('2')
+    assert summary.git_commit() == git('rev-parse', 'HEAD') + '-dirty'
