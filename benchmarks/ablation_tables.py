@@ -88,7 +88,8 @@ def _trainings(found: dict[str, Any]) -> list[str]:
                      'anchor F1', 'minutes', 'commits'], rows), '',
             'Frames read: epochs x training pictures x frames of a clip, of the last stage. Minutes on one core of '
             'two, with all stages that were not there yet; some units were paused. Validation F1 at the threshold of '
-            'greatest F1 there. `-dirty`: the queue had written its tables into that checkout, which counted as a change then.']
+            'greatest F1 there. `-dirty`: the queue had written its tables into that checkout, which counted as a '
+            'change then.']
 
 
 def _overview(found: dict[str, Any]) -> list[str]:
