@@ -27,6 +27,7 @@ from ablation_results import write_results
 from ablation_units import METHODS, ROOT, Method, keep, kept, make_data
 
 from mmpose_surgical.errors import UserError
+from mmpose_surgical.evaluation.summary import git_commit
 
 _KEEPING = threading.Lock()
 """MMEngine does not read two configs at a time."""
@@ -117,6 +118,8 @@ def main() -> None:
     make_data()
     failed = []
     if not args.collect:
+        if str(git_commit()).endswith('-dirty'):
+            parser.error('files of this checkout have changed since its commit, and nothing would be kept: commit them')
         queue = Queue([(m, s) for m, s in units if not (args.resume and kept(m, s))], args.minutes)
         cores = max(1, (os.cpu_count() or 1) // args.jobs)
         workers = [threading.Thread(target=queue.work, args=(cores,)) for _ in range(args.jobs)]

@@ -13,6 +13,7 @@ from mmpose_surgical.datasets.records import Annotations, Frame
 from mmpose_surgical.datasets.splits import frames_of_split
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.bootstrap import cluster_bootstrap
+from mmpose_surgical.evaluation.breakdowns import shares
 from mmpose_surgical.evaluation.comparison import compare, plain
 from mmpose_surgical.evaluation.evaluator import Matched, Rules, active_tool_outcomes, match_runs
 from mmpose_surgical.evaluation.full import evaluate_in_full
@@ -174,14 +175,14 @@ def above_chance(matched: Matched) -> dict[str, Any]:
     """Share of frames with several tools whose best tip, whatever its score, is on the acting one, less chance.
 
     Chance is 1 / (number of tools) in every frame. The interval, p (two-sided, of "equal to chance") and p of "at least
-    the margin away from chance" are of a bootstrap over videos x seeds.
+    the margin away from chance" are of the bootstrap over videos and seeds.
     """
     table = matched.table
     asked, answered, correct = active_tool_outcomes(table, matched.rules.canvas)
     chance = np.array([1 / max(tools_in_view(frame), 1) for frame in table.frames])
     counts = np.zeros((table.seeds, len(table.videos), 2))
     np.add.at(counts, (table.frame_seed, table.frame_video), np.stack([(correct - chance) * asked, asked], axis=1))
-    found = cluster_bootstrap([counts], lambda sums: sums[..., :1] / sums[..., 1:])
+    found = cluster_bootstrap([counts], shares)
     return dict(accuracy=float(correct[asked].mean()), answered=float(answered[asked].mean()),
                 frames=int(asked.sum()), difference=float(found.estimate[0]), ci95=plain(found.interval()[0]),
                 p=plain(found.p_value()[0]), p_equivalence=plain(found.p_equivalence(MARGIN)[0]))

@@ -15,8 +15,8 @@ LANDMARKS = ('tip', 'anchor')
 _INTRODUCTION = """# The compared methods on the synthetic bench
 
 `python benchmarks/ablation.py`. Rates in per cent at 15 px on 640x480, L2 in pixels over matched pairs; in brackets
-95 % intervals (BCa over videos x seeds). Counts are summed over the seeds; each threshold is chosen on validation
-videos. `simulated` (near-ideal) and `grabcut` (poor) are stand-ins for SAM 3. Best of a column in bold.
+95 % intervals (BCa over videos, Student's t over seeds). Counts are summed over the seeds; each threshold is chosen
+on validation videos. `simulated` (near-ideal) and `grabcut` (poor) are stand-ins for SAM 3. Best of a column in bold.
 
 All methods: pictures of 192x144, batches of 8, the same 31 training videos and augmentation (YOLOv8's is the nearest
 that its own program has, and it averages weights), and as backbone a MobileNetV2 with the same ImageNet weights, whose
@@ -27,9 +27,9 @@ deconvolutions have half their width, and its input has black bars, 192x160. The
 each clip, the external baselines one. RTMPose and SimpleBaseline read the last stage alone, as is their way: at this
 size it has 6x5 cells.
 
-Every method was to reach its plateau, which comes later in some: so epochs and frames differ, and what half and twice
-the length gave is told below. Behind a refiner there are, besides, the coarse network and its three folds. Rates are
-those of each config; rows `_rate_` have what they and two others give a baseline in 12 epochs, on validation videos.
+Every method was to reach its plateau, which comes later in some: so epochs and frames differ. Rows `_half` and
+`_double` have other lengths, and rows `_rate_` what a baseline learns with three rates in 12 epochs, as far as they are
+trained. Behind a refiner there are, besides, the coarse network and its three folds.
 """
 
 
@@ -78,18 +78,18 @@ def _trainings(found: dict[str, Any]) -> list[str]:
     """One line for each method: what it took, and what thresholds and choices stand on."""
     rows = []
     for name, metrics in found['methods'].items():
-        known = [s for s in metrics['seconds'] if s is not None]
         rows.append([name, ', '.join(map(str, metrics['seed'])), metrics['epochs'][0], f'{metrics["learning_rate"]:g}',
                      f'{metrics["frames_seen"] / 1000:.0f}',
                      *(', '.join(percent(f1[lm]) for f1 in metrics['validation_f1']) for lm in LANDMARKS),
-                     f'{np.median(known) / 60:.0f}' if known else '-',
+                     ', '.join('-' if s is None else f'{s / 60:.0f}' for s in metrics['seconds']),
                      ', '.join(commit[:7] + commit[40:] for commit in metrics['meta']['git_commit'])])
+    dirty = any('dirty' in row[-1] for row in rows)
     return [*_table(['method', 'seeds', 'epochs', 'rate', '1,000 frames read', 'validation tip F1 of each seed',
                      'anchor F1', 'minutes', 'commits'], rows), '',
-            'Frames read: epochs x training pictures x frames of a clip, of the last stage. Minutes on one core of '
-            'two, with all stages that were not there yet; some units were paused. Validation F1 at the threshold of '
-            'greatest F1 there. `-dirty`: the queue had written its tables into that checkout, which counted as a '
-            'change then.']
+            'Frames read: epochs x training pictures x frames of a clip, of the last stage. Minutes: until the call '
+            'was done, with all stages that were not there yet, beside whatever else ran. Validation F1 at the '
+            'threshold of greatest F1 there.' + (' `-dirty`: files of that checkout had changed, which may be '
+                                                 'results alone.' if dirty else '')]
 
 
 def _overview(found: dict[str, Any]) -> list[str]:
@@ -113,8 +113,11 @@ def _overview(found: dict[str, Any]) -> list[str]:
              'Best tip on the acting tool: of the frames with several tools in view, whatever the score; chance is one '
              f'over their number, {percent(found["chance"])} % in the mean. IoU of the prior with the acting tool, '
              'failed priors counted as 0.']
-    if any(len(metrics['seed']) == 1 for metrics in found['methods'].values()):
+    seeds = {len(metrics['seed']) for metrics in found['methods'].values()}
+    if 1 in seeds:
         lines.append('Where there is one training seed, intervals and p know the spread over videos only.')
+    if 2 in seeds:
+        lines.append('Where there are two, the spread of the seeds is hardly known, and intervals may be too narrow.')
     groups = found['test_frames'] * len(LANDMARKS)
     differing = [metrics['meta']['groups_where_protocols_differ'] / len(metrics['seed']) / groups
                  for metrics in found['methods'].values()]
@@ -181,9 +184,9 @@ def _parts(parts: Sequence[dict[str, Any]]) -> list[str]:
     rows = []
     for part in parts:
         cell, l2 = part['cell'], part['measure'] == 'l2'
-        values = [f'{cell[side]:.2f}' if l2 else percent(cell[side]) for side in 'ab']
-        difference = (f'{cell["difference"]:+.2f} ({cell["ci95"][0]:+.2f} to {cell["ci95"][1]:+.2f})' if l2 else
-                      _with_interval(cell['difference'], cell['ci95'], '+'))
+        tell = _pixels if l2 else _with_interval
+        values = [tell(cell[side], None) for side in 'ab']
+        difference = tell(cell['difference'], cell['ci95'], '+')
         rows.append([f'{part["a"]} {"<" if l2 else ">"} {part["b"]}', 'L2, px' if l2 else 'F1', part['action'],
                      part['landmark'], len(part['seeds']), *values, difference, p_text(cell['p']),
                      p_text(cell.get('p_holm')), _verdict(cell, -1 if l2 else 1)])
@@ -223,6 +226,11 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 def _count(value: float | None, ends: Sequence[float] | None) -> str:
     told = '-' if value is None else f'{value:.0f}'
     return told if ends is None else f'{told} ({ends[0]:.0f} to {ends[1]:.0f})'
+
+
+def _pixels(value: float | None, ends: Sequence[float] | None, sign: str = '') -> str:
+    told = '-' if value is None else f'{value:{sign}.2f}'
+    return told if ends is None else f'{told} ({ends[0]:{sign}.2f} to {ends[1]:{sign}.2f})'
 
 
 def _with_interval(value: float | None, ends: Sequence[float] | None, sign: str = '') -> str:

@@ -152,13 +152,13 @@ def keep(method: Method, seed: int, seconds: int | None) -> None:
     ``seconds`` is what this call took, ``None`` where it found the unit trained.
 
     Raises:
-        UserError: It was trained from files that no commit has.
+        UserError: It was trained in a checkout whose files had changed since its commit.
     """
     folder = method.folder(seed)
     run, = read_runs([folder])
     if str(run.meta.get('git_commit')).endswith('-dirty'):
-        raise UserError('trained in a checkout with changes that are not committed', folder,
-                        'commit them, remove the folder, and train the unit again')
+        raise UserError('trained in a checkout whose files had changed since its commit', folder,
+                        'commit the changes, remove the folder, and train the unit again')
     record, *answers = _paths(method, seed)
     for path, split in zip(answers, ('test', 'val')):
         write_predictions(path, _rounded(read_predictions(folder / f'{split}_predictions.json')))

@@ -138,7 +138,7 @@ def test_what_no_commit_has_is_not_kept(finished, bench, monkeypatch, tmp_path):
     metrics = json.loads((folder / 'metrics.json').read_text())
     metrics['meta']['git_commit'] = 40 * 'a' + '-dirty'
     write_json(folder / 'metrics.json', metrics)
-    with pytest.raises(UserError, match='changes that are not committed'):
+    with pytest.raises(UserError, match='files had changed since its commit'):
         units.keep(units.Method('coarse', 'bench_coarse'), 0, 60)
 
 

@@ -4,7 +4,7 @@ data_root = 'data/bench'
 synthetic = dict(root='data/bench', spec='bench')
 train_cfg = dict(max_epochs=36)  # it learns later than the others
 model = dict(head=dict(deconv_out_channels=(128, 128, 128)))  # of 256 each, which alone cost more than all else
-# Behind a warm-up as long as MMPose's own, twice the rate of the demo is learnt with, and much sooner.
+# A warm-up as long as MMPose's own bears twice the rate of the demo.
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=500, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, convert_to_iter_based=True),

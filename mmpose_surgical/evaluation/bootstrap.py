@@ -5,10 +5,12 @@ Frames of a video are alike, so the video is the unit that is drawn. Everything 
 resamples of all measures are one matrix product. ``scipy.stats.bootstrap`` has neither a second, crossed level of
 resampling (seeds x videos) nor shared resamples for many measures, and gives up where one resample is 0/0.
 
-Videos and seeds vary independently of each other. Videos, of which there are many, are drawn with replacement. Seeds
-are two or three, from which drawing shows too little spread: their mean is moved by normal deviates with its standard
-error, and the normal quantiles of BCa (Efron 1987) give way to Student's, with Satterthwaite's (1946) degrees of
-freedom: S - 1 where all spread is that of the seeds, infinitely many where none is, or where there is one seed.
+Videos, of which there are many, are drawn with replacement, for the mean over the seeds. Seeds are two or three, from
+which drawing shows too little spread: each resample is moved by a normal deviate times the standard error over the
+seeds, and the normal quantiles of BCa (Efron 1987) give way to Student's, with Satterthwaite's (1946) degrees of
+freedom: S - 1 where all spread is that of the seeds, infinitely many where none is, or where there is one seed. In
+simulated worlds of 45 videos, 95 % intervals held the truth in 94 to 96 % with three seeds, however much these
+differed, and in 88 to 96 % with two.
 """
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 RESAMPLES = 10_000
@@ -52,11 +55,20 @@ class Distribution:
             spread = last - self.draws[0] > 1e-12
         return (self.videos >= MIN_VIDEOS) & spread & np.isfinite(self.estimate + self.acceleration + self._bias)
 
-    def interval(self, confidence: float = 0.95) -> np.ndarray:
-        """(M, 2) BCa limits, NaN where none can be given."""
+    def interval(self, confidence: float = 0.95, least: ArrayLike = -np.inf, most: ArrayLike = np.inf,
+                 ) -> np.ndarray:
+        """(M, 2) BCa limits, NaN where none can be given.
+
+        Args:
+            confidence: such a share of intervals holds the truth.
+            least: what no measure can be below, one value or (M,); few seeds that differ would have it there.
+            most: likewise above.
+        """
         t = stdtrit(self.freedom[:, None], [(1 - confidence) / 2, (1 + confidence) / 2])
         inside = np.clip(t, -self._farthest[:, None], self._farthest[:, None])
-        return self._limits(inside) + (t - inside) * self._deviation[:, None]
+        limits = self._limits(inside) + (t - inside) * self._deviation[:, None]
+        least, most = (np.broadcast_to(end, self.estimate.shape)[:, None] for end in (least, most))
+        return np.clip(limits, least, most)
 
     def level(self, value: float) -> np.ndarray:
         """(M,) one-sided p of "the measure is ``value`` or less": the level at which the lower BCa limit is ``value``.
@@ -136,7 +148,7 @@ def cluster_bootstrap(tables: Sequence[np.ndarray], statistic: Statistic, *, res
 
     Args:
         tables: one (S, V, ...) table per method; V is the same for all and the videos are drawn for all together, which
-            pairs the methods; S may differ, seeds vary for each by itself. One seed is left as it is.
+            pairs the methods; S may differ, seeds vary for each by itself. Of one seed nothing is known of that spread.
         paired_seeds: the seeds vary for all together too: S is the same, and what has the same place belongs
             together, as refiners behind one coarse network do.
         statistic: takes the sums of each table, means over its seeds; its measures are laid out flat in the result.
@@ -148,13 +160,6 @@ def cluster_bootstrap(tables: Sequence[np.ndarray], statistic: Statistic, *, res
     drawn = rng.multinomial(videos, np.full(videos, 1 / videos), size=resamples).astype(float)
     if paired_seeds and len({len(table) for table in tables}) > 1:
         raise ValueError('tables with different numbers of seeds cannot be paired')
-    sums, weights = [], None
-    for table in tables:
-        seeds = len(table)
-        if weights is None or not paired_seeds:
-            weights = _seed_weights(seeds, resamples, rng)
-        sums.append(sum(np.einsum('r,r...->r...', weights[:, s], np.tensordot(drawn, table[s], 1))
-                        for s in range(seeds)))
     by_video = [table.mean(axis=0) for table in tables]
     totals = [counts.sum(axis=0) for counts in by_video]
     # Leaving out a video from all tables, and a seed from each table that has several, or from all together.
@@ -166,21 +171,12 @@ def cluster_bootstrap(tables: Sequence[np.ndarray], statistic: Statistic, *, res
     elif not paired_seeds:
         left_out += [[without_seed[k] if k == number else np.broadcast_to(total, (len(table), *total.shape))
                       for k, total in enumerate(totals)] for number, table in enumerate(tables) if len(table) > 1]
+    acceleration, freedom, spread = _shape(*(_flat(statistic, part) for part in left_out))
+    draws = _flat(statistic, [np.tensordot(drawn, counts, 1) for counts in by_video])
+    draws = draws + spread * rng.standard_normal((resamples, 1))
     return Distribution(_flat(statistic, [total[None] for total in totals])[0],
-                        np.sort(_flat(statistic, sums), axis=0),
-                        *_shape(*(_flat(statistic, part) for part in left_out)),
+                        np.sort(np.where(np.isfinite(draws), draws, np.nan), axis=0), acceleration, freedom,
                         np.isfinite(_flat(statistic, by_video)).sum(axis=0))
-
-
-def _seed_weights(seeds: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """(R, S) weights, with sum 1, under which the mean over the seeds is off by its standard error times a deviate.
-
-    Some are negative: the mean of all seeds that could have been may lie beyond those that are there.
-    """
-    if seeds == 1:
-        return np.ones((resamples, 1))
-    deviates = rng.standard_normal((resamples, seeds))
-    return 1 / seeds + (deviates - deviates.mean(axis=1, keepdims=True)) / np.sqrt(seeds * (seeds - 1))
 
 
 def _flat(statistic: Statistic, sums: Sequence[np.ndarray]) -> np.ndarray:
@@ -188,23 +184,24 @@ def _flat(statistic: Statistic, sums: Sequence[np.ndarray]) -> np.ndarray:
     return statistic(*sums).reshape(len(sums[0]), -1)
 
 
-def _shape(videos: np.ndarray, *seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(M,) acceleration of BCa and degrees of freedom, by jackknife.
+def _shape(videos: np.ndarray, *seeds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(M,) acceleration of BCa, degrees of freedom, and standard error over the seeds, by jackknife.
 
     Args:
         videos: (V, M) the measures with one video left out.
         seeds: likewise (S, M) for the seeds of each table, or of all together.
     """
     of_videos, *of_seeds = ((len(values) - 1) * (values.mean(axis=0) - values) for values in (videos, *seeds))
-    # As the resamples have them: n in n drawn, and the standard error.
-    variance = (of_videos ** 2).sum(axis=0) / len(videos) ** 2
     own = [(influence ** 2).sum(axis=0) / (len(influence) * (len(influence) - 1)) for influence in of_seeds]
-    total = variance + sum(own)
+    of_all_seeds = sum(own) + np.zeros(videos.shape[1])
+    # As the resamples have it: n drawn of n.
+    total = (of_videos ** 2).sum(axis=0) / len(videos) ** 2 + of_all_seeds
     # The deviates of the seeds have no skewness.
     cubes = (of_videos ** 3).sum(axis=0) / len(videos) ** 3
     uncertain = sum(part ** 2 / (len(influence) - 1) for part, influence in zip(own, of_seeds)) + np.zeros(1)
     with np.errstate(invalid='ignore', divide='ignore'):
-        return cubes / (6 * total ** 1.5), np.where(uncertain > 0, total ** 2 / uncertain, np.inf)
+        return (cubes / (6 * total ** 1.5), np.where(uncertain > 0, total ** 2 / uncertain, np.inf),
+                np.sqrt(of_all_seeds))
 
 
 def permutation_p(a: np.ndarray, b: np.ndarray, statistic: Statistic, *, resamples: int = RESAMPLES,

@@ -57,8 +57,7 @@ def _tabulate(matched: Matched, gt_row: np.ndarray, pred_row: np.ndarray, rows: 
 
 def measures(counts: np.ndarray) -> np.ndarray:
     """(..., 4) counts to (..., 4) precision, recall, F1 and mean matched distance; NaN where 0/0."""
-    # A bootstrap that extrapolates from few seeds may ask for less than nothing.
-    tp, fp, fn, distance = np.moveaxis(np.maximum(counts, 0), -1, 0)
+    tp, fp, fn, distance = np.moveaxis(counts, -1, 0)
     with np.errstate(invalid='ignore', divide='ignore'):
         # F1 without a true positive is 0 as long as there is any point.
         return np.stack([tp / (tp + fp), tp / (tp + fn), 2 * tp / (2 * tp + fp + fn), distance / tp], axis=-1)
@@ -66,7 +65,6 @@ def measures(counts: np.ndarray) -> np.ndarray:
 
 def shares(counts: np.ndarray) -> np.ndarray:
     """(..., 2) parts and wholes to (..., 1) shares; NaN where 0/0."""
-    counts = np.maximum(counts, 0)  # as in measures
     with np.errstate(invalid='ignore', divide='ignore'):
         return counts[..., :1] / counts[..., 1:]
 

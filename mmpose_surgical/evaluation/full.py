@@ -89,7 +89,7 @@ def _about_intervals(counts: np.ndarray, resamples: int) -> dict[str, Any]:
         return {**about, 'note': 'no intervals were asked for'}
     if videos < MIN_VIDEOS:
         return {**about, 'note': f'no intervals: {videos} video(s), and from fewer than {MIN_VIDEOS} none is reliable'}
-    about['method'] = 'BCa over videos' + (' x seeds' if seeds > 1 else '')
+    about['method'] = 'BCa over videos' + (", Student's t over seeds" if seeds > 1 else '')
     few = ([f'{videos} videos'] if videos <= FEW_VIDEOS else []) + (['2 seeds'] if seeds == 2 else [])
     if few:
         about['caution'] = f'{" and ".join(few)} are few: the intervals may be too narrow'
@@ -99,14 +99,16 @@ def _about_intervals(counts: np.ndarray, resamples: int) -> dict[str, Any]:
 def _add_intervals(metrics: dict[str, Any], rows: list[dict[str, Any] | None], counts: np.ndarray, matched: Matched,
                    resamples: int) -> None:
     """Give the cells, and the share of frames whose acting tool was found, their ``ci95``."""
-    limits = cluster_bootstrap([counts], measures, resamples=resamples).interval()
+    most = np.tile([np.inf if name == 'l2' else 1 for name in MEASURES], counts[0, 0, ..., 0].size)
+    limits = cluster_bootstrap([counts], measures, resamples=resamples).interval(least=0, most=most)
     limits = limits.reshape(*counts.shape[2:4], len(MEASURES), 2)
     for row, of_row in zip(rows, limits):
         for landmark, of_cell in zip(matched.table.landmarks, of_row):
             interval = {name: plain(ends) for name, ends in zip(MEASURES, of_cell)}
             if row is not None and any(interval.values()):
                 row[landmark]['ci95'] = {name: ends for name, ends in interval.items() if ends is not None}
-    active = cluster_bootstrap([breakdowns.count_active_tool(matched)], shares, resamples=resamples).interval()[0]
+    active, = cluster_bootstrap([breakdowns.count_active_tool(matched)], shares, resamples=resamples).interval(
+        least=0, most=1)
     if plain(active) is not None:
         metrics['active_tool_accuracy']['ci95'] = plain(active)
 
@@ -116,13 +118,15 @@ def _add_further_intervals(metrics: dict[str, Any], names: Sequence[str], counts
     """The same for the means over actions and videos, false points while nothing acts, and the tolerance curve."""
     landmarks = matched.table.landmarks
 
-    def limits(table: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> list[list[float] | None]:
-        return [plain(ends) for ends in cluster_bootstrap([table], statistic, resamples=resamples).interval()]
+    def limits(table: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], most: float = 1,
+               ) -> list[list[float] | None]:
+        found = cluster_bootstrap([table], statistic, resamples=resamples)
+        return [plain(ends) for ends in found.interval(least=0, most=most)]
     of_actions = limits(counts, breakdowns.mean_of_actions(names))
     of_videos = limits(breakdowns.count_videos(counts), shares)
     for k, landmark in enumerate(landmarks):
         _give(metrics['macro'][landmark], {'action_f1': of_actions[k], 'video_f1': of_videos[k]})
-    idle = limits(count_idle(matched.table, matched.idle), shares)
+    idle = limits(count_idle(matched.table, matched.idle), shares, most=np.inf)
     _give(metrics['false_points_per_idle_minute'], dict(zip(('all', *landmarks), idle)))
     steps = len(curves.TOLERANCES)
     curve = limits(curve_counts, shares)

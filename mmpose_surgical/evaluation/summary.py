@@ -33,13 +33,14 @@ def git_commit() -> str | None:
         return None
 
     def git(*words: str) -> str:
-        return subprocess.run(['git', *words], cwd=root, capture_output=True, text=True, timeout=10).stdout.strip()
+        return subprocess.run(['git', *words], cwd=root, capture_output=True, text=True, timeout=10,
+                              check=True).stdout.strip()
     try:
         commit = git('rev-parse', 'HEAD')
         changes = git('status', '--porcelain', '--untracked-files=no', '--', '.', ':!benchmarks/results')
-    except (OSError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.SubprocessError):
         return None
-    return commit + ('-dirty' if changes else '') or None
+    return commit + ('-dirty' if changes else '')
 
 
 def with_meta(metrics: Mapping[str, Any], **meta: Any) -> dict[str, Any]:

@@ -180,11 +180,11 @@ def refuse_seen_videos(path: str | Path, meta: Mapping[str, Any], annotations: A
         UserError: the same annotation file, or one in a folder of the same name, and a split that shares a video with
             ``frames``. Videos of other data sets may have the same names and be others.
     """
-    data, split = meta.get('data') or {}, meta.get('split')
-    if data.get('sha256') != annotations.sha256 and data.get('name') != annotations.path.resolve().parent.name:
-        return
-    chosen_on = set(meta.get('videos') or (f.video.name for f in (
-        annotations.frames if split is None else frames_of_split(annotations, split))))
+    data, split, videos = meta.get('data') or {}, meta.get('split'), meta.get('videos')
+    if data.get('sha256') == annotations.sha256 and not videos:
+        videos = [f.video.name for f in (annotations.frames if split is None else frames_of_split(annotations, split))]
+    same_data = data.get('sha256') == annotations.sha256 or data.get('name') == annotations.path.resolve().parent.name
+    chosen_on = set(videos or ()) if same_data else set()
     shared = sorted(chosen_on & {f.video.name for f in frames})
     if shared:
         raise UserError(f'this threshold was chosen on {"all videos" if split is None else f"split {split}"}, of which '

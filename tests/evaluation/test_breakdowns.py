@@ -115,7 +115,7 @@ def test_everything_adds_up_over_videos_and_seeds(frame, tool, table):
     meta = found['meta']
     assert (meta['frames'], meta['videos'], meta['seeds'], meta['threshold']) == (70, 7, 3, [.2, .3, None])
     assert found['meta']['bootstrap'] == {'resamples': 10_000, 'videos': 7, 'seeds': 3,
-                                          'method': 'BCa over videos x seeds',
+                                          'method': "BCa over videos, Student's t over seeds",
                                           'caution': '7 videos are few: the intervals may be too narrow'}
     # One source has four videos, the other three: too few for intervals of their own.
     assert not any('ci95' in row['tip'] for row in found['by']['source'].values())

@@ -73,7 +73,7 @@ def test_metrics_file_has_null_and_never_nan(tmp_path, metrics):
 def test_intervals_take_the_place_of_the_median_within_80_columns(metrics):
     cell = metrics['results']['overall']['tip']
     cell['ci95'] = {'f1': [.4, .6125]}
-    bootstrap = {'resamples': 10_000, 'videos': 40, 'seeds': 3, 'method': 'BCa over videos x seeds',
+    bootstrap = {'resamples': 10_000, 'videos': 40, 'seeds': 3, 'method': "BCa over videos, Student's t over seeds",
                  'caution': 'few'}
     many = metrics | {'results': {'ambiguous': {'anchor': cell | {'tp': 9999, 'fp': 9999, 'fn': 9999}},
                                   'overall': metrics['results']['overall']}}

@@ -13,8 +13,8 @@
 _base_ = ['../../_base_/schedules/adamw_cosine.py', '../../_base_/datasets/surgical.py']
 
 clip = dict(num_frames=1)
-# MMPose's 4e-3 is for 1024 pictures a step; 1e-4 was chosen with 8, at the size of configs/bench, where some seeds
-# began to learn only behind a warm-up as long as MMPose's own.
+# MMPose's 4e-3 is for 1024 pictures a step; 1e-4 was chosen with 8, at the size of configs/bench. There one of two
+# seeds did not begin to learn for long without a warm-up as long as MMPose's own.
 optim_wrapper = dict(optimizer=dict(lr=1e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, begin=0, end=1000, by_epoch=False),

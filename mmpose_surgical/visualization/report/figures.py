@@ -209,7 +209,8 @@ def prior_quality(run: Run) -> dict[str, Any] | None:
     written = folder / 'report' / 'report.json'
     if written.is_file():
         groups = read_json(written, 'repeat tools/make_priors.py').get('groups', [])
-        found = next((group for group in groups if group.get('name') == HELD_OUT), None)
+        found = next((group for group in groups if (group.get('by'), group.get('name')) == ('pictures', HELD_OUT)),
+                     None)
     else:
         record = folder / RECORD
         facts = read_json(record, 'repeat the command').get('facts', {}) if record.is_file() else {}

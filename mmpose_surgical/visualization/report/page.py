@@ -13,7 +13,7 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.summary import provenance
 from mmpose_surgical.files import write_text
 from mmpose_surgical.visualization.report.comparison import Comparison, compare
-from mmpose_surgical.visualization.report.figures import Figure, all_figures
+from mmpose_surgical.visualization.report.figures import Figure, all_figures, prior_folder, prior_quality
 from mmpose_surgical.visualization.report.gallery import Gallery, heatmap_folder, make_gallery
 from mmpose_surgical.visualization.report.pooling import differences_table, pool_seeds
 from mmpose_surgical.visualization.report.runs import Run, data_root, read_runs
@@ -138,6 +138,8 @@ def lacking(comparison: Comparison) -> list[str]:
     has = {words: (lambda run, key=key: run.get(key)) for key, words in _OPTIONAL.items()}
     has['95 % intervals'] = lambda run: any('ci95' in cell for cell in run.metrics['results']['overall'].values())
     has['heatmaps of the network'] = lambda run: heatmap_folder(run)
+    has['quality of the mask priors, told by tools/make_priors.py'] = lambda run: (
+        prior_folder(run) is None or prior_quality(run))
     found = []
     for words, what in has.items():
         without = [run.place for run in comparison.runs if not what(run)]

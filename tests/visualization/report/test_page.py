@@ -108,10 +108,15 @@ def test_prior_quality_stands_against_what_refinement_gained(make_run):
                       facts=dict(coarse='../coarse', priors='../coarse/priors-simulated'))
     comparison, = compare(read_runs([coarse, refine]))
     figures = {figure.key: figure for figure in all_figures(comparison)}
+    assert not any('mask priors' in line for line in lacking(comparison))
     name = 'simulated (a stand-in)'
     assert [row[-2:] for row in figures['priors'].rows] == [
         ('mean IoU', '60.0'), ('failed', '25.0'), ('straddling', '50.0'), ('no prompt', '20.0')]
     assert figures['gain'].rows[0] == ('refine_prior', name, '0', '10', 'tip', '60.0', '+20.0')
+    # What older stores recorded mixes training pictures in.
+    (priors / 'artifact.json').write_text(json.dumps(dict(facts=dict(report=quality))))
+    assert any('mask priors' in line and 'refine_prior' in line for line in lacking(comparison))
+    assert 'priors' not in {figure.key for figure in all_figures(comparison)}
 
 
 def test_every_table_is_on_the_page(shown_run, toy_data, tmp_path):

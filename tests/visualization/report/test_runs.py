@@ -80,11 +80,11 @@ def test_refiners_behind_other_predictions_or_prompts_are_no_seeds_of_one_method
 
 def test_several_seeds_may_be_joined_before(make_run):
     active = dict(accuracy=0.5, ci95=[0.4, 0.6])
-    about = dict(method='BCa over videos x seeds', resamples=10000, videos=6, seeds=3)
+    about = dict(method="BCa over videos, Student's t over seeds", resamples=10000, videos=6, seeds=3)
     comparison = one(make_run(meta=dict(seeds=3, bootstrap=about), more=dict(active_tool_accuracy=active)))
     method, = comparison.methods
     assert method.seeds == 3
-    assert comparison.stands_on['intervals'] == 'BCa over videos x seeds, 10,000 resamples of 6 videos'
+    assert comparison.stands_on['intervals'] == "BCa over videos, Student's t over seeds, 10,000 resamples of 6 videos"
     assert method.joined('active_tool_accuracy', 'accuracy').ci95 == (0.4, 0.6)
 
 
