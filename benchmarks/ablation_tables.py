@@ -28,8 +28,8 @@ each clip, the external baselines one. RTMPose and SimpleBaseline read the last 
 size it has 6x5 cells.
 
 Every method was to reach its plateau, which comes later in some: so epochs and frames differ. Rows `_half` and
-`_double` have other lengths, and rows `_rate_` what a baseline learns with three rates in 12 epochs, as far as they are
-trained. Behind a refiner there are, besides, the coarse network and its three folds.
+`_double` have other lengths, rows `_rate_` other learning rates at half length, as far as they are trained. Behind a
+refiner there are, besides, the coarse network and its three folds.
 """
 
 

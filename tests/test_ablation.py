@@ -38,12 +38,14 @@ def test_every_method_is_of_a_config_that_reads_and_no_two_are_alike(bench):
     pairs = [*results.NO_PRIOR, *results.PAPER, *results.OTHERS, *results.LENGTHS,
              *(part[:2] for part in results.PARTS)]
     assert {name.format(backend) for pair in pairs for name in pair for backend in results.BACKENDS} <= known
-    # The middle one of the rates that were tried is the one of the config.
+    # Other rates lie on both sides of a baseline's own, at the length of its half.
+    configs = {method.name: units.config_of(method) for method in units.METHODS}
     for name in ('rtmpose', 'simplebaseline', 'yolov8_pose'):
-        rates = [units.config_of(method).optim_wrapper.optimizer.lr for method in units.METHODS
-                 if method.name.startswith(f'{name}_rate_')]
-        own = next(units.config_of(method) for method in units.METHODS if method.name == name)
-        assert sorted(rates)[1] == own.optim_wrapper.optimizer.lr and own.train_cfg.max_epochs == units.EPOCHS[name]
+        lower, higher = (cfg for other, cfg in configs.items() if other.startswith(f'{name}_rate_'))
+        own = configs[f'{name}_half']
+        assert lower.optim_wrapper.optimizer.lr < own.optim_wrapper.optimizer.lr < higher.optim_wrapper.optimizer.lr
+        assert {cfg.train_cfg.max_epochs for cfg in (lower, own, higher)} == {units.EPOCHS[name] // 2}
+        assert configs[name].train_cfg.max_epochs == units.EPOCHS[name]
 
 
 def test_the_queue_shares_no_chain_and_goes_on_behind_a_failure(bench, monkeypatch):
