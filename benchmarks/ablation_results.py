@@ -20,6 +20,7 @@ from mmpose_surgical.evaluation.full import evaluate_in_full
 from mmpose_surgical.evaluation.predictions import Predictions
 from mmpose_surgical.evaluation.summary import describe_data, with_meta
 from mmpose_surgical.files import write_json, write_text
+from mmpose_surgical.landmarks import LANDMARKS
 
 RESULTS = ROOT / 'benchmarks/results'
 MARGIN = 0.03
@@ -42,7 +43,6 @@ OTHERS = [
     ('direct_mask_gate', 'direct_mask_half')]
 LENGTHS = [*((name, f'{name}_half') for name in EPOCHS), *((f'{name}_double', name) for name in EPOCHS),
            ('refine_prior_aux_double', AUX.format('simulated'))]
-LANDMARKS = ('tip', 'anchor')
 BY = ('look_alike', 'tools', 'conditions.smoke', 'conditions.blood', 'conditions.blur')
 
 

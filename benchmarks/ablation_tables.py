@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from mmpose_surgical.evaluation.summary import p_text, percent, percent_range
+from mmpose_surgical.landmarks import LANDMARKS
 from mmpose_surgical.visualization.report.comparison import Comparison, Method
 from mmpose_surgical.visualization.report.runs import Run
 from mmpose_surgical.visualization.report.tables import all_tables
 from mmpose_surgical.visualization.report.texts import markdown_table
 
-LANDMARKS = ('tip', 'anchor')
 _INTRODUCTION = """# The compared methods on the synthetic bench
 
 `python benchmarks/ablation.py`. Rates in per cent at 15 px on 640x480, L2 in pixels over matched pairs; in brackets

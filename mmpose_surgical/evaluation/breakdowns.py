@@ -12,6 +12,8 @@ from mmpose_surgical.evaluation.evaluator import Matched, actions_in_order, acti
 from mmpose_surgical.evaluation.table import OVERALL, RESERVED
 
 MEASURES = ('precision', 'recall', 'f1', 'l2')
+GREATEST = np.array([1, 1, 1, np.inf])
+"""What each measure is at most."""
 SOURCE, NOT_GIVEN = 'source', 'not given'
 MAX_VALUES = 8
 """Numbers with more distinct values are put into zero and thirds of the others; any other attribute with more is left

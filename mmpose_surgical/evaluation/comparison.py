@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmpose_surgical.evaluation.bootstrap import RESAMPLES, cluster_bootstrap, permutation_p
-from mmpose_surgical.evaluation.breakdowns import MEASURES, count_actions, count_active_tool, measures, shares
+from mmpose_surgical.evaluation.breakdowns import GREATEST, MEASURES, count_actions, count_active_tool, measures, shares
 from mmpose_surgical.evaluation.evaluator import Matched
 
 
@@ -42,7 +42,7 @@ def compare(a: Matched, b: Matched, *, margin: float | None = None, paired_seeds
         raise ValueError('the methods were evaluated on different frames or by different rules')
     landmarks = a.table.landmarks
     names, counts = count_actions(a)
-    most = np.tile([np.inf if measure == 'l2' else 1 for measure in MEASURES], len(names) * len(landmarks))
+    most = np.tile(GREATEST, len(names) * len(landmarks))
     cells = iter(_cells(counts, count_actions(b)[1], measures, margin, paired_seeds, resamples, most))
     found: dict[str, Any] = {measure: {name: {} for name in names} for measure in MEASURES}
     for name in names:

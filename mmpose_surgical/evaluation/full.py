@@ -9,7 +9,7 @@ import numpy as np
 from mmpose_surgical.datasets.records import Frame
 from mmpose_surgical.evaluation import breakdowns, curves
 from mmpose_surgical.evaluation.bootstrap import FEW_VIDEOS, MIN_VIDEOS, RESAMPLES, cluster_bootstrap
-from mmpose_surgical.evaluation.breakdowns import MEASURES, cell, measures, shares
+from mmpose_surgical.evaluation.breakdowns import GREATEST, MEASURES, cell, measures, shares
 from mmpose_surgical.evaluation.comparison import plain
 from mmpose_surgical.evaluation.evaluator import Matched, Rules, ScoreThreshold, count_idle, match_runs, summarise
 from mmpose_surgical.evaluation.predictions import Predictions
@@ -99,7 +99,7 @@ def _about_intervals(counts: np.ndarray, resamples: int) -> dict[str, Any]:
 def _add_intervals(metrics: dict[str, Any], rows: list[dict[str, Any] | None], counts: np.ndarray, matched: Matched,
                    resamples: int) -> None:
     """Give the cells, and the share of frames whose acting tool was found, their ``ci95``."""
-    most = np.tile([np.inf if name == 'l2' else 1 for name in MEASURES], counts[0, 0, ..., 0].size)
+    most = np.tile(GREATEST, counts[0, 0, ..., 0].size)
     limits = cluster_bootstrap([counts], measures, resamples=resamples).interval(least=0, most=most)
     limits = limits.reshape(*counts.shape[2:4], len(MEASURES), 2)
     for row, of_row in zip(rows, limits):
