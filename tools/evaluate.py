@@ -158,7 +158,9 @@ def run(args: argparse.Namespace) -> None:
 def method(files: list[str], score_thr: str | None, score_thr_from: list[str], annotations: Any, frames: list[Any],
            rules: Any, split: str | None) -> tuple[list, list, list]:
     """Predictions, thresholds and where those come from, of each seed of a method."""
-    from mmpose_surgical.evaluation.predictions import read_predictions
+    import numpy as np
+
+    from mmpose_surgical.evaluation.predictions import COLUMNS, read_predictions
     from mmpose_surgical.evaluation.thresholds import (
         THIS_DATA,
         choose_thresholds,
@@ -168,7 +170,7 @@ def method(files: list[str], score_thr: str | None, score_thr_from: list[str], a
     )
     runs = [read_predictions(file, known_images=annotations.by_id) for file in files]
     for (file, run), (other, its) in combinations(zip(files, runs), 2):
-        if len(run) and run.records() == its.records():
+        if len(run) and all(np.array_equal(getattr(run, name), getattr(its, name)) for name in COLUMNS):
             raise UserError(f'the same points as in {file}, which would count as another seed', other,
                             'give each seed once')
     if score_thr is not None and score_thr.endswith('.json'):

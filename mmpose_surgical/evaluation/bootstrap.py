@@ -122,11 +122,10 @@ class Distribution:
 
     @cached_property
     def _deviation(self) -> np.ndarray:
-        """(M,) standard deviation of the resamples."""
-        with np.errstate(invalid='ignore', divide='ignore'):
-            known = np.where(np.isfinite(self.draws), self.draws, 0)
-            mean = known.sum(axis=0) / self._defined
-            return np.sqrt(np.where(np.isfinite(self.draws), (self.draws - mean) ** 2, 0).sum(axis=0) / self._defined)
+        """(M,) standard deviation of the defined resamples, NaN where nothing can be told."""
+        deviation = np.full(len(self.estimate), np.nan)
+        deviation[self.usable] = np.nanstd(self.draws[:, self.usable], axis=0)
+        return deviation
 
     @cached_property
     def _bias(self) -> np.ndarray:
