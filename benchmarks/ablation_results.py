@@ -1,5 +1,4 @@
 """ablation.json and ablation.md: what the kept units of ablation.py amount to."""
-import copy
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -80,15 +79,16 @@ def collect(data: str) -> dict[str, Any]:
     for backend in BACKENDS:
         # What stands on no prior is told once.
         pairs = (NO_PRIOR if backend == BACKENDS[0] else []) + PAPER
-        found['paper'][backend] = copy.deepcopy(differences((a.format(backend), b.format(backend)) for a, b in pairs))
-        _correct([entry['f1']['overall'][landmark] for entry in found['paper'][backend] for landmark in LANDMARKS])
+        told = differences((a.format(backend), b.format(backend)) for a, b in pairs)
+        corrected = iter(_holm([entry['f1']['overall'][landmark]['p'] for entry in told for landmark in LANDMARKS]))
+        found['paper'][backend] = [dict(entry, p_holm={lm: next(corrected) for lm in LANDMARKS}) for entry in told]
         named = [(a.format(backend), b.format(backend), *part) for a, b, *part in PARTS
                  if backend == BACKENDS[0] or '{}' in a + b]
-        found['parts'][backend] = [
-            dict(a=a, b=b, action=action, landmark=landmark, measure=measure, seeds=entry['seeds'],
-                 cell=copy.deepcopy(entry[measure][action][landmark]))
-            for a, b, action, landmark, measure in named if (entry := difference(a, b))]
-        _correct([part['cell'] for part in found['parts'][backend]])
+        parts = [dict(a=a, b=b, action=action, landmark=landmark, measure=measure, seeds=entry['seeds'],
+                      cell=entry[measure][action][landmark])
+                 for a, b, action, landmark, measure in named if (entry := difference(a, b))]
+        corrected = iter(_holm([part['cell']['p'] for part in parts]))
+        found['parts'][backend] = [dict(part, p_holm=next(corrected)) for part in parts]
     found |= dict(others=differences(OTHERS), lengths=differences(LENGTHS))
     return found
 
@@ -116,13 +116,14 @@ def _difference(frames: Sequence[Frame], annotations: Annotations, a: Sequence[t
                 active_tool_accuracy=every_point['active_tool_accuracy'])
 
 
-def _correct(cells: Iterable[dict[str, Any]]) -> None:
-    """Add Holm's correction over all these comparisons, as ``p_holm``."""
-    known = sorted((cell for cell in cells if cell['p'] is not None), key=lambda cell: cell['p'])
+def _holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """The p values after Holm's correction over all of them; one that is not known stays so and counts for nothing."""
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
     highest = 0.0
-    for rank, cell in enumerate(known):
-        highest = max(highest, min(1.0, (len(known) - rank) * cell['p']))
-        cell['p_holm'] = highest
+    for rank, (p, place) in enumerate(known):
+        corrected[place] = highest = max(highest, min(1.0, (len(known) - rank) * p))
+    return corrected
 
 
 def evaluate(annotations: Annotations, frames: Sequence[Frame], records: Sequence[dict[str, Any]],

@@ -152,11 +152,11 @@ def _orderings(entries: Sequence[dict[str, Any]]) -> list[str]:
     rows = []
     for entry in entries:
         for lm in LANDMARKS:
-            cell = entry['f1']['overall'][lm]
+            cell, p_holm = entry['f1']['overall'][lm], entry['p_holm'][lm]
             rows.append([f'{entry["a"]} > {entry["b"]}', lm, len(entry['seeds']),
                          *(percent(cell[side]) for side in 'ab'),
                          _with_interval(cell['difference'], cell['ci95'], '+'), p_text(cell['p']),
-                         p_text(cell.get('p_holm')), _verdict(cell)])
+                         p_text(p_holm), _verdict(cell, p_holm)])
     return [*_table(['better in the paper', 'landmark', 'seeds', 'a', 'b', 'a - b', 'p', 'p (Holm)', 'here'], rows), '',
             'Paired by video, and by seed where both stand on the same coarse network; p is the larger of permutation '
             'by video and bootstrap. The verdict is at 5 % after '
@@ -170,7 +170,7 @@ def _verdicts(paper: dict[str, Sequence[dict[str, Any]]]) -> list[str]:
     for backend, entries in paper.items():
         found: dict[str, list[str]] = {'hold': [], 'are reversed': [], 'cannot be told': []}
         for entry in entries:
-            verdicts = [_verdict(entry['f1']['overall'][lm]) for lm in LANDMARKS]
+            verdicts = [_verdict(entry['f1']['overall'][lm], entry['p_holm'][lm]) for lm in LANDMARKS]
             for told, verdict in zip(found, ('holds', 'is reversed', 'cannot be told')):
                 of = [lm for lm, own in zip(LANDMARKS, verdicts) if own == verdict]
                 if of:
@@ -189,15 +189,15 @@ def _parts(parts: Sequence[dict[str, Any]]) -> list[str]:
         difference = tell(cell['difference'], cell['ci95'], '+')
         rows.append([f'{part["a"]} {"<" if l2 else ">"} {part["b"]}', 'L2, px' if l2 else 'F1', part['action'],
                      part['landmark'], len(part['seeds']), *values, difference, p_text(cell['p']),
-                     p_text(cell.get('p_holm')), _verdict(cell, -1 if l2 else 1)])
+                     p_text(part['p_holm']), _verdict(cell, part['p_holm'], -1 if l2 else 1)])
     return [*_table(['better in the paper', 'measure', 'action', 'landmark', 'seeds', 'a', 'b', 'a - b', 'p',
                      'p (Holm)', 'here'], rows), '',
             "As above; Holm's correction over these rows. L2 is over matched pairs, which are not the same points for "
             'two methods.']
 
 
-def _verdict(cell: dict[str, Any], sign: int = 1) -> str:
-    if cell.get('p_holm') is None or cell['p_holm'] >= 0.05:
+def _verdict(cell: dict[str, Any], p_holm: float | None, sign: int = 1) -> str:
+    if p_holm is None or p_holm >= 0.05:
         return 'cannot be told'
     return 'holds' if sign * cell['difference'] > 0 else 'is reversed'
 
