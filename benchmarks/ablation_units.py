@@ -89,6 +89,8 @@ METHODS = [
            ('prior.backend=simulated', 'model.head.mask_dropout=0.2'), chain=True, seeds=1),
     Method('in_sample_simulated', 'bench_refine_prior_aux', ('prior.backend=simulated', 'coarse.out_of_fold=False'),
            chain=True),
+    # The same network without its motion: what of the distance to the external baselines is the network's shape.
+    Method('coarse_t1', 'bench_coarse', ('clip.num_frames=1', ), seeds=1),
     # Half as long as the coarse network elsewhere: the question is which tool acts, and that is learnt by then.
     *(Method(f'coarse_t{frames}', 'bench_coarse', (f'clip.num_frames={frames}', 'train_cfg.max_epochs=12'), data)
       for data in (MOTION, LOOKS) for frames in (1, 5)),
