@@ -89,7 +89,9 @@ def read_json(path: str | Path, fix: str = 'write it again from its source') -> 
         return json.loads(Path(path).read_text(encoding='utf-8'))
     except FileNotFoundError:
         raise UserError('file not found', path, fix) from None
-    except ValueError as error:
+    except OSError as error:
+        raise UserError(f'file cannot be read: {error.strerror or error}', path, fix) from None
+    except (ValueError, RecursionError) as error:
         raise UserError(f'file is not valid JSON: {error}', path, fix) from None
 
 

@@ -78,7 +78,7 @@ def thresholds(text: str | None) -> tuple[float | dict | None, str | None]:
     except ValueError:
         values = {'no': math.nan}
     named = set(values) <= {'tip', 'anchor'} or set(values) == {''}
-    if not named or not all(map(math.isfinite, values.values())):
+    if not named or len(values) < len(parts) or not all(map(math.isfinite, values.values())):
         raise UserError(f'"{text}" is no threshold', '--score-thr',
                         'give 0.3, or tip=0.3,anchor=0.2, or a .json file')
     return values.get('', values), 'command line'
@@ -105,9 +105,10 @@ def run(args: argparse.Namespace) -> None:
     from mmpose_surgical.evaluation.comparison import compare
     from mmpose_surgical.evaluation.evaluator import Rules, match_runs
     from mmpose_surgical.evaluation.full import evaluate_in_full
+    from mmpose_surgical.evaluation.predictions import FARTHEST
 
-    if not 0 <= args.tolerance < float('inf'):
-        raise UserError(f'{args.tolerance} is not a distance', '--tolerance', 'give pixels, 0 or more')
+    if not 0 <= args.tolerance <= FARTHEST:
+        raise UserError(f'{args.tolerance} is not a distance', '--tolerance', f'give pixels, 0 to {FARTHEST:.0f}')
     if args.compare and args.no_bootstrap:
         raise UserError('a comparison stands on the bootstrap', '--no-bootstrap', 'leave it out')
     if args.margin is not None and not (args.compare and 0 < args.margin < 100):
@@ -119,7 +120,12 @@ def run(args: argparse.Namespace) -> None:
     if bool(args.score_thr_from) != bool(args.compare_score_thr_from) and args.compare:
         raise UserError('each method has a threshold of its own', '--compare',
                         'name both: --score-thr-from and --compare-score-thr-from')
+    if args.compare_score_thr_from and not args.compare:
+        raise UserError('there is no second method', '--compare-score-thr-from', 'give its --compare, or leave it out')
     annotations = load_annotations(args.gt)
+    if args.out is not None:
+        check_out(args.out, [annotations.path, annotations.root / 'splits.json', *args.pred, *args.compare,
+                             *args.score_thr_from, *args.compare_score_thr_from, args.score_thr or ''])
     frames = annotations.frames
     if args.split is not None:
         videos = set(load_splits(annotations.root, annotations).videos(args.split))
@@ -155,6 +161,14 @@ def run(args: argparse.Namespace) -> None:
         summary.write_metrics(args.out, metrics)
 
 
+def check_out(out: str, given: list[str | Path]) -> None:
+    """Refuse to write the metrics over what they are made of."""
+    if not out:
+        raise UserError('this is no name of a file', '--out', 'name one, or leave it out')
+    if Path(out).resolve() in {Path(file).resolve() for file in given}:
+        raise UserError('the metrics would take the place of what they are made of', out, 'name another file')
+
+
 def method(files: list[str], score_thr: str | None, score_thr_from: list[str], annotations: Any, frames: list[Any],
            rules: Any, split: str | None) -> tuple[list, list, list]:
     """Predictions, thresholds and where those come from, of each seed of a method."""
@@ -180,7 +194,9 @@ def method(files: list[str], score_thr: str | None, score_thr_from: list[str], a
             raise UserError(f'{len(score_thr_from)} threshold files for {len(files)} predictions', '--score-thr-from',
                             'give one for all, or one each')
         read = [read_thresholds(file) for file in score_thr_from]
-        for file, (_, meta) in zip(score_thr_from, read):
+        for file, (values, meta) in zip(score_thr_from, read):
+            if left := [name for name in annotations.landmarks if name not in values]:
+                raise UserError(f'no threshold for {", ".join(left)}', file, 'give one; null where all points count')
             refuse_seen_videos(file, meta, annotations, frames)
         found = [(values, threshold_source(file, meta)) for file, (values, meta) in zip(score_thr_from, read)]
     elif score_thr == 'best':

@@ -23,7 +23,8 @@ from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.files import write_atomically
 
 COLUMNS = ('image_id', 'landmark', 'x', 'y', 'score')
-_FARTHEST = 1e6  # pixels: sums of squares stay exact, and no camera has so many
+FARTHEST = 1e6
+"""Pixels: sums of squares stay exact, and no camera has so many."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _check(record: Any, known: set[int] | None, landmarks: Collection[str]) -> t
     numbers = {name: _number(record[name]) for name in ('x', 'y', 'score')}
     wrong += [f'{name} is {record[name]!r}, not a finite number' for name, v in numbers.items() if v is None]
     wrong += [f'{name} is {record[name]!r}, which is in no picture' for name in ('x', 'y')
-              if numbers[name] is not None and abs(numbers[name]) > _FARTHEST]
+              if numbers[name] is not None and abs(numbers[name]) > FARTHEST]
     return (image_id, landmark, *numbers.values()), wrong
 
 
@@ -208,12 +209,15 @@ def _is_csv(path: Path) -> bool:
 
 def _csv_rows(text: str, path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text, newline=''), skipinitialspace=True)
-    absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-    if absent:
-        raise UserError(f'the CSV header lacks {", ".join(absent)}', path,
-                        f'begin the file with the line {",".join(COLUMNS)}')
-    for row in reader:
-        yield f'line {reader.line_num}', row
+    try:
+        absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if absent:
+            raise UserError(f'the CSV header lacks {", ".join(absent)}', path,
+                            f'begin the file with the line {",".join(COLUMNS)}')
+        for row in reader:
+            yield f'line {reader.line_num}', row
+    except csv.Error as error:
+        raise UserError(f'line {reader.line_num + 1} cannot be read: {error}', path, 'write it again') from None
 
 
 def write_predictions(path: str | Path, predictions: Predictions) -> None:

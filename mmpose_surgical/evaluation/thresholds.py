@@ -5,7 +5,6 @@ exact: it visits every distinct score and matches anew at each.
 """
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from mmpose_surgical.evaluation.evaluator import TOLERANCE
 from mmpose_surgical.evaluation.matching import Protocol, match_groups
 from mmpose_surgical.evaluation.predictions import Predictions
 from mmpose_surgical.evaluation.table import CANVAS, build_table
-from mmpose_surgical.files import write_json
+from mmpose_surgical.files import read_json, write_json
 
 THIS_DATA = 'this data'
 RULE = 'highest score threshold of greatest micro F1, over all distinct scores'
@@ -134,25 +133,30 @@ def read_thresholds(path: str | Path) -> tuple[dict[str, float | None], dict[str
     """
     path = Path(path)
     fix = 'write {"tip": 0.3, "anchor": 0.2, "meta": {...}}, or evaluate the validation split first'
-    try:
-        data = json.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise UserError('thresholds file not found', path, fix) from None
-    except ValueError as error:
-        raise UserError(f'thresholds file is not valid JSON: {error}', path, fix) from None
+    data = read_json(path, fix)
     if isinstance(data, dict) and 'results' in data:
         data = _thresholds_of_metrics(data, path)
     meta = data.pop('meta', {}) if isinstance(data, dict) else None
-    if not isinstance(meta, dict) or not all(
+    if not _is_origin(meta) or not data or not all(
             k in LANDMARKS and (v is None or type(v) in (int, float) and math.isfinite(v))
             for k, v in data.items()):
         raise UserError('thresholds file is not {landmark: number, "meta": {...}}', path, fix)
     return data, meta
 
 
+def _is_origin(meta: Any) -> bool:
+    """Whether a record says where thresholds were found, as far as it says anything, in the types of one."""
+    if not isinstance(meta, dict):
+        return False
+    data, split, videos = meta.get('data') or {}, meta.get('split') or '', meta.get('videos') or []
+    return (isinstance(data, dict) and isinstance(split, str) and isinstance(videos, list)
+            and all(isinstance(name, str) for name in videos))
+
+
 def _thresholds_of_metrics(metrics: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """What a thresholds file would say, from a metrics file."""
-    meta = metrics.get('meta') or {}
+    meta = metrics.get('meta')
+    meta = meta if isinstance(meta, dict) else {}
     values, origin = meta.get('threshold'), meta.get('threshold_from')
     if not isinstance(values, float | int | dict):
         raise UserError('the metrics file has not one threshold per landmark', path,
@@ -162,7 +166,7 @@ def _thresholds_of_metrics(metrics: Mapping[str, Any], path: Path) -> dict[str, 
     source = meta if origin == THIS_DATA else origin if isinstance(origin, dict) else {}
     found = {key: source.get(key) for key in ('split', 'data', 'videos')}
     if origin == THIS_DATA:
-        found['videos'] = sorted(metrics.get('per_video') or {}) or None
+        found['videos'] = sorted(metrics['per_video']) if isinstance(metrics.get('per_video'), dict) else None
     return {**values, 'meta': found}
 
 

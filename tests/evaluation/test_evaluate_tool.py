@@ -73,13 +73,17 @@ def test_split(data_set, pred, tmp_path):
     (['--split', 'train'], 'no annotated frame'),
     (['--tolerance', '-1'], 'not a distance'),
     (['--tolerance', 'nan'], 'not a distance'),
+    (['--tolerance', '1e308'], 'not a distance'),
     (['--score-thr', 'high'], 'no threshold'),
     (['--score-thr', 'nose=0.3'], 'no threshold'),
     (['--score-thr', 'nan'], 'no threshold'),
     (['--score-thr', 'tip=0.3,0.2'], 'no threshold'),
+    (['--score-thr', 'tip=0.3,tip=0.2'], 'no threshold'),
     (['--score-thr', 'none.json'], 'not found'),
     (['--score-thr-from', 'none.json'], 'not found'),
     (['--score-thr-from', 'a.json', 'b.json'], '2 threshold files for 1 predictions'),
+    (['--compare-score-thr-from', 'a.json'], 'no second method'),
+    (['--out', ''], 'no name of a file'),
     (['--by', 'fog'], 'no picture has the attribute fog'),
     (['--compare', 'p.json', '--no-bootstrap'], 'stands on the bootstrap'),
     (['--split', 'test', '--score-thr', 'best'], 'no threshold is chosen on the test split'),
@@ -92,6 +96,23 @@ def test_split(data_set, pred, tmp_path):
 def test_one_line_and_code_1(data_set, pred, main, args, message):
     code, _, error = main('--gt', data_set, '--pred', pred, *args)
     assert code == 1 and message in error and len(error.splitlines()) == 1
+
+
+def test_metrics_never_take_the_place_of_what_they_are_made_of(data_set, pred, main, tmp_path):
+    thresholds = tmp_path / 't.json'
+    thresholds.write_text('{"tip": 0.1, "anchor": null}')
+    inputs = (pred, thresholds, data_set, data_set.with_name('splits.json'))
+    before = [path.read_bytes() for path in inputs]
+    for path in inputs:
+        code, _, error = main('--gt', data_set, '--pred', pred, '--score-thr-from', thresholds, '--out', path)
+        assert code == 1 and f'({path})' in error and 'take the place' in error
+    assert [path.read_bytes() for path in inputs] == before
+
+
+def test_a_file_of_thresholds_has_one_for_each_landmark(data_set, pred, main, tmp_path):
+    (tmp_path / 't.json').write_text('{"tip": 0.1}')
+    code, _, error = main('--gt', data_set, '--pred', pred, '--score-thr-from', tmp_path / 't.json')
+    assert code == 1 and 'no threshold for anchor' in error and 't.json' in error
 
 
 def test_predictions_of_unknown_images_are_named(data_set, pred):

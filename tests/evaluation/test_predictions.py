@@ -101,6 +101,12 @@ def test_damaged_file(tmp_path, content, message):
         read_predictions(written(tmp_path, content))
 
 
+@pytest.mark.parametrize('rows, line', [(['t' * 200_000], 1), (['image_id,landmark,x,y,score', 't' * 200_000], 2)])
+def test_a_cell_without_end(tmp_path, rows, line):
+    with pytest.raises(UserError, match=f'line {line} cannot be read.*p.csv'):
+        read_predictions(written(tmp_path, '\n'.join(rows), 'p.csv'))
+
+
 @pytest.mark.parametrize('name', ['p.csv.gz', 'p.json.gz'])
 def test_compressed_file(tmp_path, name):
     points = Predictions.from_records([dict(image_id=1, landmark='tip', x=1.25, y=2, score=0.1)])

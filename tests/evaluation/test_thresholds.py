@@ -78,11 +78,19 @@ def test_file_round_trip(tmp_path, frame, tool, table):
 
 
 @pytest.mark.parametrize('content', ['[]', '{"tip": "high"}', '{"nose": 0.1}', '{"tip": NaN}',
-                                     '{"tip": true}', '{"tip": 0.1', '{"tip": 0.1, "meta": 3}'])
+                                     '{"tip": true}', '{"tip": 0.1', '{"tip": 0.1, "meta": 3}', '{}', '[' * 100_000,
+                                     '{"tip": 0.1, "meta": {"data": "d"}}', '{"tip": 0.1, "meta": {"videos": 3}}',
+                                     '{"tip": 0.1, "meta": {"videos": [["a"]]}}',
+                                     '{"tip": 0.1, "meta": {"split": ["val"]}}'])
 def test_damaged_file(tmp_path, content):
     (tmp_path / 'thr.json').write_text(content)
-    with pytest.raises(UserError, match='thresholds file is not.*thr.json.*Fix'):
+    with pytest.raises(UserError, match='file is not.*thr.json.*Fix'):
         read_thresholds(tmp_path / 'thr.json')
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(UserError, match='cannot be read.*Fix'):
+        read_thresholds(tmp_path)
 
 
 def test_missing_file(tmp_path):
@@ -107,10 +115,10 @@ def test_thresholds_of_a_metrics_file(tmp_path, meta, values, source):
     assert read_thresholds(path) == (values, source)
 
 
-@pytest.mark.parametrize('threshold', [None, [.1, .2]])
-def test_a_metrics_file_without_one_threshold(tmp_path, threshold):
+@pytest.mark.parametrize('meta', [{'threshold': None}, {'threshold': [.1, .2]}, ['threshold'], None])
+def test_a_metrics_file_without_one_threshold(tmp_path, meta):
     path = tmp_path / 'val_metrics.json'
-    path.write_text(json.dumps({'meta': {'threshold': threshold}, 'results': {}}))
+    path.write_text(json.dumps({'meta': meta, 'results': {}}))
     with pytest.raises(UserError, match='not one threshold per landmark.*--score-thr best'):
         read_thresholds(path)
 
