@@ -27,7 +27,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--frames', type=int, nargs='+', default=[], metavar='ID', help='show these pictures besides')
     parser.add_argument('--separate', action='store_true',
                         help='put runs on different data, splits, canvas or tolerance apart instead of refusing them')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.gallery < 0 or args.frames and not args.gallery:
+        parser.error('--gallery: a number of frames, 0 for no gallery; --frames stand in it')
+    return args
 
 
 def main() -> None:

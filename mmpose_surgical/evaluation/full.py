@@ -32,7 +32,7 @@ def evaluate_in_full(frames: Sequence[Frame], runs: Sequence[Predictions], thres
 
         - ``per_video``: ``{video: {source, frames, landmark: cell}}``;
         - ``per_seed``: ``[{landmark: cell}]``, where there are several;
-        - ``by``: ``{attribute: {value: {landmark: cell}}}``;
+        - ``by``: ``{attribute: {value: {landmark: cell}}}``; ``meta.by_videos`` has the number of videos of each;
         - ``macro``: ``{landmark: {action_f1, video_f1}}``;
         - ``tolerance_curve``: ``{tolerance: [...], landmark: [f1, ...]}``;
         - ``average_precision``: ``{landmark: area}``, over all points, before any threshold;
@@ -60,6 +60,9 @@ def evaluate_in_full(frames: Sequence[Frame], runs: Sequence[Predictions], thres
     if labels:
         by_frames = breakdowns.count_frames(matched, np.stack([groups[name][value] for name, value in labels]))
         metrics['by'] = {name: {} for name in groups}
+        # Intervals of a group stand on the videos that it has.
+        metrics['meta']['by_videos'] = {name: {value: len(np.unique(matched.table.frame_video[its]))
+                                               for value, its in values.items()} for name, values in groups.items()}
         for row, (name, value) in enumerate(labels):
             metrics['by'][name][value] = _row(by_frames[:, :, row].sum(axis=(0, 1)), landmarks)
         counts = np.concatenate([counts, by_frames], axis=2)

@@ -43,7 +43,10 @@ def test_per_video_and_macro(scene):
 
 
 def test_by_source_and_attributes(scene):
-    found = evaluate_in_full(scene[0], [scene[1]], [None], Rules())['by']
+    metrics = evaluate_in_full(scene[0], [scene[1]], [None], Rules())
+    assert metrics['meta']['by_videos']['source'] == {'X': 2, NOT_GIVEN: 1}
+    assert metrics['meta']['by_videos']['smoke'] == {'true': 1, 'false': 1, NOT_GIVEN: 1}
+    found = metrics['by']
     assert {name: {value: counts(row['tip']) for value, row in rows.items()} for name, rows in found.items()} == {
         'source': {'X': (3, 1, 1), NOT_GIVEN: (0, 0, 1)},
         'smoke': {'true': (2, 0, 0), 'false': (1, 1, 1), NOT_GIVEN: (0, 0, 1)},

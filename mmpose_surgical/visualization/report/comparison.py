@@ -174,7 +174,9 @@ def _methods(runs: Sequence[Run]) -> tuple[Method, ...]:
     for run in runs:
         source = provenance(run.meta)['threshold_source']
         joined.setdefault((run.config, run.prior_fingerprint, run.settings, source), []).append(run)
-    configs = [key[0] for key in joined]
+    backends: dict[str, list[str | None]] = {}
+    for (config, *_), group in joined.items():
+        backends.setdefault(config, []).append(_backend(group[0]))
     methods = []
     for (config, *_), group in joined.items():
         seeds = [run.seed for run in group]
@@ -184,10 +186,18 @@ def _methods(runs: Sequence[Run]) -> tuple[Method, ...]:
                             None, 'give one run per seed, each as tools/train.py left it or in the folder inside it '
                             'that tools/test.py makes')
         group = sorted(group, key=lambda run: run.seed or 0)
-        # Equal names with other settings or another prior are told apart by their folder.
-        name = config if configs.count(config) == 1 else f'{config} ({group[0].place})'
+        name = config
+        if len(backends[config]) > 1:
+            # Other settings under one name are told apart by the prior if that does, else by the folder.
+            backend, folders = _backend(group[0]), {run.folder.name for run in group}
+            name += f' ({backend})' if backend and backends[config].count(backend) == 1 else (
+                f' ({folders.pop()})' if len(group) > len(folders) == 1 else f' ({group[0].place})')
         methods.append(Method(f'{name} [oracle]' if group[0].is_oracle else name, tuple(group)))
     return tuple(sorted(methods, key=_order))
+
+
+def _backend(run: Run) -> str | None:
+    return (run.meta.get('prior') or {}).get('backend')
 
 
 def _order(method: Method) -> tuple:

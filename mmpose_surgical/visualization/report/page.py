@@ -76,8 +76,14 @@ def write_report(folders: Sequence[Path], out: Path, *, markdown_out: Path | Non
         The parts of the page.
 
     Raises:
-        UserError: Runs cannot be used or compared, the data set is another one, or the page cannot be small enough.
+        UserError: Runs cannot be used or compared, the data set is another one, the page cannot be small enough, or
+            two outputs have one name.
     """
+    outs = [out, markdown_out or out.with_suffix('.md'), latex_out or out.with_suffix('.tex')]
+    if len({path.resolve() for path in outs}) < len(outs):
+        raise UserError('the page and its tables would take one place', out, 'name different files')
+    if folder := next((path for path in outs if path.is_dir()), None):
+        raise UserError('this is a folder', folder, 'name a file in it')
     parts = [_part(number, comparison, data, count)
              for number, comparison in enumerate(compare(read_runs(folders), separate), 1)]
     if data is not None and count and all(part.annotations is None for part in parts):
@@ -95,9 +101,8 @@ def write_report(folders: Sequence[Path], out: Path, *, markdown_out: Path | Non
         raise UserError(f'the page takes {len(page.encode()) / 1e6:.1f} MB, more than {limit / 1e6:g}', out,
                         'report fewer runs at a time')
     titled = [(part.title, part.tables) for part in parts]
-    write_text(markdown_out or out.with_suffix('.md'), markdown(titled))
-    write_text(latex_out or out.with_suffix('.tex'), latex(titled))
-    write_text(out, page)
+    for path, text in zip(outs, (page, markdown(titled), latex(titled))):
+        write_text(path, text)
     return parts
 
 

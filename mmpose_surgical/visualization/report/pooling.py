@@ -36,25 +36,36 @@ def pool_seeds(comparison: Comparison, annotations: Annotations) -> Comparison:
 def differences_table(comparison: Comparison, annotations: Annotations) -> Table | None:
     """F1 of every method less that of the last one, which is the fullest strategy; ``None`` without two to compare."""
     frames = _frames(comparison, annotations)
-    matched = [(i, method, found) for i, method in enumerate(comparison.methods)
-               if not method.runs[0].is_oracle and (found := _match(method, annotations, frames))]
-    if len(matched) < 2:
+    compared = [(i, method) for i, method in enumerate(comparison.methods)
+                if not method.runs[0].is_oracle and _points(method, annotations)]
+    if len(compared) < 2:
         return None
-    *others, (_, reference, last) = matched
+    *others, (_, reference) = compared
     columns = tuple(column for landmark in comparison.landmarks for column in (
         Column(landmark, 'F1 difference', '%', interval=True), Column(landmark, 'p', 'p')))
     rows = []
-    for i, method, found in others:
-        cells = compare(found, last, paired_seeds=share_coarse(method, reference))['f1'][OVERALL]
+    for i, method in others:
+        both = common_seeds(method, reference)
+        cells = compare(*(_match(one, annotations, frames) for one in both),
+                        paired_seeds=share_coarse(*both))['f1'][OVERALL]
         values = [value for landmark in comparison.landmarks for value in (
             _joined(cells[landmark]['difference'], cells[landmark]['ci95']), _joined(cells[landmark]['p'], None))]
-        rows.append(Row((method.name, method.prior), tuple(
+        seeds = ', '.join('-' if run.seed is None else str(run.seed) for run in both[0].runs)
+        rows.append(Row((method.name, method.prior, seeds), tuple(
             Cell(column, value) for column, value in zip(columns, values, strict=True)), i))
     return Table('differences', f'Differences to {reference.name} ({reference.prior})',
-                 'Overall F1 less that of the method in the title, in points, paired by video, and by seed behind one '
-                 'coarse network, with 95 % intervals over videos and seeds. p is the larger of permutation by video '
-                 'and bootstrap, not corrected for many '
-                 f'comparisons. {comparison.caption}', ('Method', 'Prior'), columns, (Section('', tuple(rows)),))
+                 'Overall F1 less that of the method in the title, in points, over the seeds that both have, paired by '
+                 'video, and by seed behind one coarse network, with 95 % intervals over videos and seeds. p is the '
+                 'larger of permutation by video and bootstrap, not corrected for many comparisons. '
+                 + comparison.caption, ('Method', 'Prior', 'Seeds'), columns, (Section('', tuple(rows)),))
+
+
+def common_seeds(a: Method, b: Method) -> tuple[Method, Method]:
+    """Two methods with the runs of the seeds that both have; as they are where none is known to be common."""
+    seeds = {run.seed for run in a.runs} & {run.seed for run in b.runs} - {None}
+    if not seeds:
+        return a, b
+    return tuple(replace(method, runs=tuple(run for run in method.runs if run.seed in seeds)) for method in (a, b))
 
 
 def share_coarse(a: Method, b: Method) -> bool:
@@ -86,7 +97,6 @@ def _points(method: Method, annotations: Annotations) -> list[Predictions] | Non
     return [read_predictions(path, known_images=annotations.by_id) for path in paths]
 
 
-def _match(method: Method, annotations: Annotations, frames: Sequence[Frame]) -> Matched | None:
-    points = _points(method, annotations)
-    return points and match_runs(frames, points, [run.meta['threshold'] for run in method.runs],
-                                 _rules(method.runs[0], annotations))
+def _match(method: Method, annotations: Annotations, frames: Sequence[Frame]) -> Matched:
+    return match_runs(frames, _points(method, annotations), [run.meta['threshold'] for run in method.runs],
+                      _rules(method.runs[0], annotations))

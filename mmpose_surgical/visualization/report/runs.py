@@ -18,6 +18,8 @@ METRICS, RECORD = 'metrics.json', 'artifact.json'
 HEATMAPS = 'heatmaps'
 """Where ``tools/test.py --heatmaps`` leaves the heatmaps of a model, in the folder of its results."""
 _AGAIN = 'evaluate the run again with tools/test.py'
+_OBJECTS = ('per_video', 'by', 'macro', 'tolerance_curve', 'average_precision', 'score_curve', 'calibration', 'jitter',
+            'active_tool_accuracy', 'false_points_per_idle_minute')
 _CELL = ('tp', 'fp', 'fn', 'precision', 'recall', 'f1', 'l2')
 _PER_SEED = ('seed', 'upstream', 'start_weights')
 """What differs between seeds of one method: the seed, and what was made before it with that seed."""
@@ -159,7 +161,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     record = read_json(path, 'repeat the tools/train.py command of this folder')
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or not all(isinstance(record.get(k, {}), dict) for k in ('content', 'facts')):
         raise UserError('record of the work directory is damaged', path, 'repeat its tools/train.py command')
     return record
 
@@ -177,6 +179,11 @@ def _problems(metrics: Any) -> list[str]:
                                                   'idle_frames') if key not in meta]
     if not isinstance(meta.get('data'), dict) or not meta['data'].get('sha256'):
         wrong.append('meta.data does not say which ground truth was used (sha256)')
+    if not isinstance(meta.get('prior') or {}, dict):
+        wrong.append('meta.prior is not an object')
+    wrong += [f'{key} is not an object' for key in _OBJECTS if not isinstance(metrics.get(key) or {}, dict)]
+    wrong += [f'{key}.{name} is not an object' for key in ('per_video', 'by') if isinstance(metrics.get(key), dict)
+              for name, value in metrics[key].items() if not isinstance(value, dict)]
     if OVERALL not in results:
         wrong.append(f'results.{OVERALL} is missing')
     for action, row in results.items():

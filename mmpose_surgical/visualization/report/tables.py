@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from mmpose_surgical.evaluation.bootstrap import FEW_VIDEOS, MIN_VIDEOS
 from mmpose_surgical.evaluation.evaluator import OVERALL, RESERVED
 from mmpose_surgical.visualization.report.comparison import Comparison, Joined, Method
 
@@ -206,10 +207,19 @@ def _second_looks(comparison: Comparison, methods: Sequence[tuple[int, Method]])
     attributes = dict.fromkeys(name for run in comparison.runs for name in run.get('by') or {})
     for attribute in attributes:
         values = sorted({str(v) for run in comparison.runs for v in run.get('by', attribute) or {}})
-        sections = [(f'{attribute}: {value}', lambda lm, value=value, attribute=attribute: ('by', attribute, value, lm))
-                    for value in values]
+        sections = [(_group(comparison, attribute, value),
+                     lambda lm, value=value, attribute=attribute: ('by', attribute, value, lm)) for value in values]
         tables.append(_sections(f'by-{attribute}', f'A second look: by {attribute}', comparison, methods, sections))
     return tables
+
+
+def _group(comparison: Comparison, attribute: str, value: str) -> str:
+    """Title of a group of frames, with a word of caution where it has few videos."""
+    videos = next((n for run in comparison.runs if (n := run.get('meta', 'by_videos', attribute, value))), None)
+    if videos is None:
+        return f'{attribute}: {value}'
+    few = ': intervals may be too narrow' if MIN_VIDEOS <= videos <= FEW_VIDEOS else ''
+    return f'{attribute}: {value} ({videos} video{"s" * (videos > 1)}{few})'
 
 
 def _measures(comparison: Comparison, methods: Sequence[tuple[int, Method]]) -> Table:

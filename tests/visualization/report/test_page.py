@@ -221,3 +221,14 @@ def test_the_tool_names_what_is_wrong_in_one_line(make_run, root: Path, tmp_path
     assert code == 0 and 'no gallery: the data set is not where' in out and (tmp_path / 'r.html').is_file()
     code, out, err = run_tool(root / 'tools/report.py', tmp_path)
     assert code == 1 and err.startswith('error: this is no finished run') and err.count('\n') == 1
+    for args in (('--gallery', -3), ('--gallery', 0, '--frames', 7)):
+        code, _, err = run_tool(root / 'tools/report.py', tmp_path, *args)
+        assert code == 2 and '--gallery' in err
+
+
+def test_outputs_stand_in_places_of_their_own(make_run, tmp_path):
+    run = make_run()
+    for out, more in (('r.md', {}), ('r.html', dict(markdown_out=tmp_path / 'r.html')), ('0', {})):
+        with pytest.raises(UserError, match='name'):
+            write_report([run], tmp_path / out, **more)
+    assert [path.name for path in tmp_path.iterdir()] == ['0']

@@ -57,11 +57,19 @@ def test_differences_are_paired_with_the_last_strategy(cases, runs):
     table = differences_table(comparison, cases)
     assert table.title == 'Differences to refine_prior_aux (none)'
     rows = table.sections[0].rows
-    assert [row.heads[0] for row in rows] == ['coarse', 'refine']
+    assert [row.heads[::2] for row in rows] == [('coarse', '0'), ('refine', '0')]
     tip, p = rows[1].cells[:2]
     assert tip.value.mean == (4 - 15) / 16 and tip.text == '-68.8' and tip.value.ci95[1] < 0
     assert p.text == f'{p.value.mean:.3f}' and p.value.mean < 0.05
     assert differences_table(compare(read_runs(folders[:2]))[0], cases) is None
+
+
+def test_a_difference_is_of_the_seeds_that_both_have(cases, runs):
+    folders = [runs('coarse', 0, 4), runs('coarse', 1, 12), *(runs('refine', seed, 8) for seed in (1, 2))]
+    row, = differences_table(compare(read_runs(folders))[0], cases).sections[0].rows
+    assert row.heads[2] == '1' and row.cells[0].value.mean == (12 - 8) / 16
+    row, = differences_table(compare(read_runs([folders[0], *folders[2:]]))[0], cases).sections[0].rows
+    assert row.heads[2] == '0' and row.cells[0].value.mean == (4 - 8) / 16  # none in common: all count
 
 
 def test_seeds_behind_the_same_coarse_networks_are_paired(runs):

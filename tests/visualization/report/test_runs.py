@@ -62,8 +62,14 @@ def test_other_settings_or_another_prior_under_one_name_are_methods_of_their_own
     grabcut = dict(prior=dict(backend='grabcut', stand_in=True, fingerprint='grabcut-1'))
     methods = one(make_run('refine', 0), make_run('refine', 1, content=dict(model='wider')),
                   make_run('refine', 2, meta=grabcut)).methods
-    assert {m.name for m in methods} == {f'refine ({i}/refine)' for i in range(3)}
+    assert {m.name for m in methods} == {'refine (0/refine)', 'refine (1/refine)', 'refine (grabcut)'}
     assert sorted(m.prior for m in methods) == ['grabcut (a stand-in)', 'none', 'none']
+
+
+def test_seeds_of_other_settings_are_named_after_the_folder_that_they_share(make_run):
+    runs = [make_run(folder, seed, content=dict(model=folder), meta=dict(config='refine.py'))
+            for seed in (0, 1) for folder in ('wide', 'refine')]
+    assert {m.name for m in one(*runs).methods} == {'refine (wide)', 'refine (refine)'}
 
 
 def test_refiners_behind_other_predictions_or_prompts_are_no_seeds_of_one_method(make_run):
@@ -101,7 +107,10 @@ def test_no_finished_run(make_run, tmp_path):
 @pytest.mark.parametrize(('change', 'message'), [
     (lambda m: m['meta'].pop('data'), 'which ground truth'), (lambda m: m['results'].pop('overall'), 'results.overall'),
     (lambda m: m['results']['overall']['tip'].update(f1='high'), 'tip has no number or null as f1'),
-    (lambda m: m['results']['overall']['tip'].update(l2=float('nan')), 'as l2'), (lambda m: m.clear(), 'not {"meta"')])
+    (lambda m: m['results']['overall']['tip'].update(l2=float('nan')), 'as l2'),
+    (lambda m: m.update(per_video=3), 'per_video is not an object'),
+    (lambda m: m.update(by=dict(smoke=[])), 'by.smoke is not an object'),
+    (lambda m: m['meta'].update(prior='sam3'), 'meta.prior is not an object'), (lambda m: m.clear(), 'not {"meta"')])
 def test_metrics_that_cannot_be_used_are_named(make_run, change, message):
     path = make_run() / 'metrics.json'
     metrics = json.loads(path.read_text())
@@ -109,8 +118,16 @@ def test_metrics_that_cannot_be_used_are_named(make_run, change, message):
     path.write_text(json.dumps(metrics))
     with pytest.raises(UserError, match=message):
         read_runs([path.parent])
-    path.write_text('{"meta": ')
-    with pytest.raises(UserError, match='not valid JSON'):
+    for damaged in ('{"meta": ', '[' * 100_000):
+        path.write_text(damaged)
+        with pytest.raises(UserError, match='not valid JSON'):
+            read_runs([path.parent])
+
+
+def test_a_damaged_record_is_named(make_run):
+    path = make_run() / 'artifact.json'
+    path.write_text(json.dumps(dict(json.loads(path.read_text()), content=3)))
+    with pytest.raises(UserError, match='record of the work directory is damaged'):
         read_runs([path.parent])
 
 

@@ -71,6 +71,10 @@ def test_breakdowns_and_measures_show_what_is_there_only(make_run):
     more = dict(by=dict(source=dict(A=dict(tip=cell(3, 1, 1), anchor=cell(1, 1, 1)))), average_precision=dict(tip=0.5))
     tables = tables_of(make_run('coarse', more=more), make_run('refine'))
     assert [s.title for s in tables['by-source'].sections] == ['source: A']
+    for name, videos, told in (('b', 1, '1 video'), ('c', 6, '6 videos: intervals may be too narrow'),
+                               ('d', 40, '40 videos')):
+        known = tables_of(make_run(name, more=more, meta=dict(by_videos=dict(source=dict(A=videos)))))
+        assert [s.title for s in known['by-source'].sections] == [f'source: A ({told})']
     assert texts(tables['by-source'].sections[0].rows[0])[2] == '75.0'
     assert texts(tables['by-source'].sections[0].rows[1])[2] == '-'
     assert [c.group for c in tables['measures'].columns] == ['tip']
