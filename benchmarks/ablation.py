@@ -26,6 +26,7 @@ import time
 from ablation_results import write_results
 from ablation_units import METHODS, ROOT, Method, keep, kept, make_data
 
+from mmpose_surgical.cli import run_tool
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.summary import git_commit
 
@@ -109,6 +110,8 @@ def main() -> None:
     action.add_argument('--list', action='store_true')
     action.add_argument('--collect', action='store_true')
     args = parser.parse_args()
+    if args.jobs < 1:
+        parser.error('--jobs: one or more')
     units = [(m, s) for s in args.seeds for m in METHODS
              if (not args.methods or m.name in args.methods) and (m.seeds is None or s < m.seeds)]
     if args.list:
@@ -136,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -4,12 +4,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from ablation_units import BENCH, EPOCHS, LOOKS, METHODS, MOTION, ROOT, Method, config_of, units_of
+from ablation_units import BENCH, EPOCHS, LOOKS, METHODS, MOTION, ROOT, Method, coarse_config_of, config_of, units_of
 from machine import describe_machine
 
 from mmpose_surgical.datasets.annotations import load_annotations
 from mmpose_surgical.datasets.records import Annotations, Frame
-from mmpose_surgical.datasets.splits import frames_of_split
+from mmpose_surgical.datasets.splits import frames_of_split, load_splits
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.bootstrap import cluster_bootstrap
 from mmpose_surgical.evaluation.breakdowns import shares
@@ -30,11 +30,20 @@ NO_PRIOR = [('refine', 'coarse'), ('direct_mask', 'coarse')]
 # (a, b): differences are a - b. What the paper says of these pairs: overall, a has the greater F1.
 PAPER = [(PRIOR, 'refine'), (AUX, PRIOR), (PRIOR, 'direct_mask'), (AUX, 'direct_mask'), (AUX, 'coarse'),
          (AUX, 'simplebaseline'), (AUX, 'rtmpose'), (AUX, 'yolov8_pose')]
-# What it says of parts: (a, b, action, landmark, measure); a is the better one, of L2 the smaller.
-PARTS = [(PRIOR, 'coarse', 'clip', 'anchor', 'f1'), (PRIOR, 'direct_mask', 'clip', 'anchor', 'f1'),
-         ('yolov8_pose', AUX, 'dissect', 'tip', 'f1'), (AUX, 'coarse', 'dissect', 'tip', 'f1'),
-         (AUX, 'coarse', 'dissect', 'anchor', 'f1'), (AUX, PRIOR, 'overall', 'anchor', 'l2'),
-         ('direct_mask', 'coarse', 'overall', 'tip', 'l2'), ('coarse', 'direct_mask', 'overall', 'anchor', 'l2')]
+# What its tables and sentences (4.1 to 4.3) say of parts: (a, b, action, landmark, measure); a is the better one, which
+# has the smaller L2.
+PARTS = [('direct_mask', 'refine', 'overall', 'tip', 'f1'),
+         ('yolov8_pose', 'rtmpose', 'overall', 'tip', 'f1'), ('rtmpose', 'simplebaseline', 'overall', 'tip', 'f1'),
+         ('rtmpose', 'simplebaseline', 'overall', 'anchor', 'f1'),
+         ('simplebaseline', 'yolov8_pose', 'overall', 'anchor', 'f1'),
+         *((AUX, name, action, 'tip', 'f1') for action in ('clip', 'grasp')
+           for name in ('simplebaseline', 'rtmpose', 'yolov8_pose')), ('yolov8_pose', AUX, 'dissect', 'tip', 'f1'),
+         (PRIOR, 'coarse', 'clip', 'anchor', 'f1'), (PRIOR, 'direct_mask', 'clip', 'anchor', 'f1'),
+         (AUX, 'coarse', 'dissect', 'tip', 'f1'), (AUX, 'coarse', 'dissect', 'anchor', 'f1'),
+         ('direct_mask', PRIOR, 'overall', 'anchor', 'recall'), ('direct_mask', AUX, 'overall', 'anchor', 'recall'),
+         (AUX, PRIOR, 'overall', 'anchor', 'l2'), ('direct_mask', 'coarse', 'overall', 'tip', 'l2'),
+         ('coarse', 'direct_mask', 'overall', 'anchor', 'l2'), ('rtmpose', AUX, 'overall', 'tip', 'l2'),
+         ('rtmpose', AUX, 'overall', 'anchor', 'l2')]
 OTHERS = [
     *((template.format('simulated'), template.format('grabcut')) for template in (PRIOR, AUX)),
     (AUX.format('simulated'), 'in_sample_simulated'), (AUX.format('simulated'), 'refine_prior_aux_broken'),
@@ -64,7 +73,9 @@ def collect(data: str) -> dict[str, Any]:
         test_videos=len({frame.video.name for frame in frames}), methods={}, paper={}, parts={})
     by_name = {method.name: method for method in METHODS if method.data == data}
     units = {method.name: kept for method in by_name.values() if (kept := units_of(method))}
-    found['missing'] = [name for name in by_name if name not in units]
+    seeds = sorted({record['seed'] for kept in units.values() for record, _ in kept})
+    found['missing'] = {name: left for name, method in by_name.items() if (left := [
+        seed for seed in seeds[:method.seeds] if seed not in (record['seed'] for record, _ in units.get(name, ()))])}
     for name, kept in units.items():
         found['methods'][name] = evaluate(annotations, frames, *zip(*kept)) | trained_by(by_name[name], annotations)
     chain = {method.name for method in METHODS if method.chain}
@@ -80,15 +91,15 @@ def collect(data: str) -> dict[str, Any]:
         # What stands on no prior is told once.
         pairs = (NO_PRIOR if backend == BACKENDS[0] else []) + PAPER
         told = differences((a.format(backend), b.format(backend)) for a, b in pairs)
-        corrected = iter(_holm([entry['f1']['overall'][landmark]['p'] for entry in told for landmark in LANDMARKS]))
-        found['paper'][backend] = [dict(entry, p_holm={lm: next(corrected) for lm in LANDMARKS}) for entry in told]
+        corrected = iter(_holm([entry['f1']['overall'][landmark] for entry in told for landmark in LANDMARKS]))
+        found['paper'][backend] = [dict(entry, holm={lm: next(corrected) for lm in LANDMARKS}) for entry in told]
         named = [(a.format(backend), b.format(backend), *part) for a, b, *part in PARTS
                  if backend == BACKENDS[0] or '{}' in a + b]
         parts = [dict(a=a, b=b, action=action, landmark=landmark, measure=measure, seeds=entry['seeds'],
                       cell=entry[measure][action][landmark])
                  for a, b, action, landmark, measure in named if (entry := difference(a, b))]
-        corrected = iter(_holm([part['cell']['p'] for part in parts]))
-        found['parts'][backend] = [dict(part, p_holm=next(corrected)) for part in parts]
+        found['parts'][backend] = [dict(part, holm=its) for part, its in zip(
+            parts, _holm([part['cell'] for part in parts]))]
     found |= dict(others=differences(OTHERS), lengths=differences(LENGTHS))
     return found
 
@@ -112,12 +123,19 @@ def _difference(frames: Sequence[Frame], annotations: Annotations, a: Sequence[t
     both = [[unit for unit in units if unit[0]['seed'] in seeds] for units in (a, b)]
     counted, every_point = (compare(*(_matched(frames, annotations, units, all_points) for units in both),
                                     margin=MARGIN, paired_seeds=paired_seeds) for all_points in (False, True))
-    return dict(seeds=seeds, f1=counted['f1'], l2=counted['l2'],
+    return dict(seeds=seeds, **{measure: counted[measure] for measure in ('recall', 'f1', 'l2')},
                 active_tool_accuracy=every_point['active_tool_accuracy'])
 
 
-def _holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """The p values after Holm's correction over all of them; one that is not known stays so and counts for nothing."""
+def _holm(cells: Sequence[dict[str, Any]]) -> list[dict[str, float | None]]:
+    """``p`` of a difference and of equivalence, each after Holm's correction over all these comparisons."""
+    return [dict(p=p, equivalence=equal) for p, equal in zip(
+        _corrected([cell['p'] for cell in cells]),
+        _corrected([cell.get('equivalence', {}).get('p') for cell in cells]))]
+
+
+def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's correction; a p value that is not known stays so and counts for nothing."""
     known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     highest = 0.0
@@ -150,6 +168,9 @@ def evaluate(annotations: Annotations, frames: Sequence[Frame], records: Sequenc
                                           'jitter') if name in told}
     machines = {(record['machine']['gpu'] or record['machine']['processor'], record['machine']['torch'])
                 for record in records}
+    table = _matched(frames, annotations, units).table
+    # Where there are points on one side only, the protocols have nothing to differ about.
+    left['meta']['groups_on_both_sides'] = len(np.intersect1d(table.gt_group, table.pred_group))
     return dict(left, above_chance=above_chance(_matched(frames, annotations, units, all_points=True)),
                 **{key: [record[key] for record in records] for key in (
                     'seed', 'command', 'epochs', 'seconds', 'thresholds', 'validation_f1', 'priors')},
@@ -157,11 +178,19 @@ def evaluate(annotations: Annotations, frames: Sequence[Frame], records: Sequenc
 
 
 def trained_by(method: Method, annotations: Annotations) -> dict[str, Any]:
-    """Learning rate, and frames that a training reads: epochs x annotated pictures x frames of a clip."""
-    cfg = config_of(method)
-    pictures = sum(frame.annotated for frame in frames_of_split(annotations, 'train'))
-    return dict(learning_rate=cfg.optim_wrapper.optimizer.lr,
-                frames_seen=cfg.train_cfg.max_epochs * pictures * cfg.clip.num_frames)
+    """Learning rate, and frames that a training reads: epochs x annotated pictures x frames of a clip.
+
+    Of the last stage, and of all: behind a refiner there is the coarse network, and once more for each fold.
+    """
+    def frames_seen(cfg: Any, split: str = 'train') -> int:
+        pictures = sum(frame.annotated for frame in frames_of_split(annotations, split))
+        return cfg.train_cfg.max_epochs * pictures * cfg.clip.num_frames
+    cfg, coarse = config_of(method), coarse_config_of(method)
+    own = total = frames_seen(cfg)
+    if coarse:
+        folds = len(load_splits(annotations.root, annotations).folds) if cfg.coarse.out_of_fold else 0
+        total += sum(frames_seen(coarse, split) for split in ('train', *(f'not-fold{k}' for k in range(folds))))
+    return dict(learning_rate=cfg.optim_wrapper.optimizer.lr, frames_seen=own, frames_seen_by_all_stages=total)
 
 
 def tools_in_view(frame: Frame) -> int:

@@ -25,7 +25,8 @@ losses, not their usual backbones: weights of ResNet-50, CSPNeXt and YOLOv8 are 
 the machine that trained could load. For the same reason there is no second table with them. SimpleBaseline's
 deconvolutions have half their width, and its input has black bars, 192x160. The coarse network sees three frames of
 each clip, the external baselines one. RTMPose and SimpleBaseline read the last stage alone, as is their way: at this
-size it has 6x5 cells.
+size it has 6x5 cells. The backbone of the coarse network, the refiners and SimpleBaseline learns at a fifth of the rate
+that is told, that of RTMPose and YOLOv8 at the rate itself.
 
 Every method was to reach its plateau, which comes later in some: so epochs and frames differ. Rows `_half` and
 `_double` have other lengths, rows `_rate_` other learning rates at half length, as far as they are trained. Behind a
@@ -41,7 +42,7 @@ def tables(record: dict[str, Any]) -> str:
 
 def _bench(data: str, found: dict[str, Any]) -> list[str]:
     lines = [f'## {data}: {found["test_frames"]} test frames of {found["test_videos"]} videos, ground truth '
-             f'{found["data"]["sha256"][:12]}', '', *_verdicts(found['paper']), '### Trainings', '',
+             f'{found["data"]["sha256"][:12]}', '', *_verdicts(found), '### Trainings', '',
              *_trainings(found), '', '### Results', '', *_overview(found)]
     rows = Comparison(tuple(Method(name, (Run(Path(name), metrics, {}, Path(name)),))
                             for name, metrics in found['methods'].items() if not _is_variant(name)))
@@ -51,7 +52,9 @@ def _bench(data: str, found: dict[str, Any]) -> list[str]:
                 lines += ['', f'### {table.title}', '', *markdown_table(table)]
         lines += ['', '### F1 of tips by condition', '', *_conditions(found)]
     if found['missing']:
-        lines += ['', f'Not trained yet: {", ".join(found["missing"])}.']
+        lines += ['', 'Not trained yet: ' + '; '.join(
+            f'{name}, seed{"s" * (len(seeds) > 1)} {", ".join(map(str, seeds))}'
+            for name, seeds in found['missing'].items()) + '.']
     for backend, entries in found['paper'].items():
         if entries:
             lines += ['', f"### The paper's orderings, prior `{backend}`", '', *_orderings(entries)]
@@ -61,10 +64,6 @@ def _bench(data: str, found: dict[str, Any]) -> list[str]:
     for title, key in (('Other differences', 'others'), ('Longer against shorter training', 'lengths')):
         if found[key]:
             lines += ['', f'### {title}', '', *_differences(found[key])]
-    if rising := [f'{entry["b"]} to {entry["a"]}' for entry in found['lengths'] if not all(
-            entry['f1']['overall'][lm]['equivalence']['equivalent'] for lm in LANDMARKS)]:
-        lines += ['', f'More than the margin was gained, or may have been, from {", from ".join(rising)}: a method to '
-                  'which no longer training is equivalent is not shown to be at its plateau.']
     return [*lines, '']
 
 
@@ -79,17 +78,17 @@ def _trainings(found: dict[str, Any]) -> list[str]:
     rows = []
     for name, metrics in found['methods'].items():
         rows.append([name, ', '.join(map(str, metrics['seed'])), metrics['epochs'][0], f'{metrics["learning_rate"]:g}',
-                     f'{metrics["frames_seen"] / 1000:.0f}',
+                     *(f'{metrics[key] / 1000:.0f}' for key in ('frames_seen', 'frames_seen_by_all_stages')),
                      *(', '.join(percent(f1[lm]) for f1 in metrics['validation_f1']) for lm in LANDMARKS),
                      ', '.join('-' if s is None else f'{s / 60:.0f}' for s in metrics['seconds']),
                      ', '.join(commit[:7] + commit[40:] for commit in metrics['meta']['git_commit'])])
     dirty = any('dirty' in row[-1] for row in rows)
-    return [*_table(['method', 'seeds', 'epochs', 'rate', '1,000 frames read', 'validation tip F1 of each seed',
-                     'anchor F1', 'minutes', 'commits'], rows), '',
-            'Frames read: epochs x training pictures x frames of a clip, of the last stage. Minutes: until the call '
-            'was done, with all stages that were not there yet, beside whatever else ran. Validation F1 at the '
-            'threshold of greatest F1 there.' + (' `-dirty`: files of that checkout had changed, which may be '
-                                                 'results alone.' if dirty else '')]
+    return [*_table(['method', 'seeds', 'epochs', 'rate', '1,000 frames read', 'by all stages',
+                     'validation tip F1 of each seed', 'anchor F1', 'minutes', 'commits'], rows), '',
+            'Frames read: epochs x training pictures x frames of a clip, of the last stage, and with the coarse '
+            'network and its folds behind a refiner. Minutes: until the call was done, with all stages that were not '
+            'there yet, beside whatever else ran. Validation F1 at the threshold of greatest F1 there.' + (
+                ' `-dirty`: files of that checkout had changed, which may be results alone.' if dirty else '')]
 
 
 def _overview(found: dict[str, Any]) -> list[str]:
@@ -118,11 +117,10 @@ def _overview(found: dict[str, Any]) -> list[str]:
         lines.append('Where there is one training seed, intervals and p know the spread over videos only.')
     if 2 in seeds:
         lines.append('Where there are two, the spread of the seeds is hardly known, and intervals may be too narrow.')
-    groups = found['test_frames'] * len(LANDMARKS)
-    differing = [metrics['meta']['groups_where_protocols_differ'] / len(metrics['seed']) / groups
+    differing = [metrics['meta']['groups_where_protocols_differ'] / metrics['meta']['groups_on_both_sides']
                  for metrics in found['methods'].values()]
     lines.append(f'The two matching protocols differ in {100 * min(differing):.2f} to {100 * max(differing):.2f} % of '
-                 'all frames and landmarks.')
+                 'the frames and landmarks that have points on both sides.')
     for name, metrics in found['methods'].items():
         if 'coarse_t' in name:
             p, equal = (metrics['above_chance'][key] for key in ('p', 'p_equivalence'))
@@ -152,32 +150,61 @@ def _orderings(entries: Sequence[dict[str, Any]]) -> list[str]:
     rows = []
     for entry in entries:
         for lm in LANDMARKS:
-            cell, p_holm = entry['f1']['overall'][lm], entry['p_holm'][lm]
+            cell, holm = entry['f1']['overall'][lm], entry['holm'][lm]
             rows.append([f'{entry["a"]} > {entry["b"]}', lm, len(entry['seeds']),
                          *(percent(cell[side]) for side in 'ab'),
                          _with_interval(cell['difference'], cell['ci95'], '+'), p_text(cell['p']),
-                         p_text(p_holm), _verdict(cell, p_holm)])
-    return [*_table(['better in the paper', 'landmark', 'seeds', 'a', 'b', 'a - b', 'p', 'p (Holm)', 'here'], rows), '',
+                         p_text(holm['p']), p_text(holm['equivalence']), _verdict(cell, holm)])
+    return [*_table(['better in the paper', 'landmark', 'seeds', 'a', 'b', 'a - b', 'p', 'p (Holm)',
+                     'p of equality (Holm)', 'here'], rows), '',
             'Paired by video, and by seed where both stand on the same coarse network; p is the larger of permutation '
-            'by video and bootstrap. The verdict is at 5 % after '
-            "Holm's correction over all rows. In the paper direct mask supervision and refinement without prior have "
-            'the same anchor F1 (56.4).']
+            'by video and bootstrap. Equality: two one-sided tests that the two differ by less than '
+            f"{100 * _margin(entries):g} points. The verdict is at 5 % after Holm's correction over all rows. In the "
+            'paper direct mask supervision and refinement without prior have the same anchor F1 (56.4).']
 
 
-def _verdicts(paper: dict[str, Sequence[dict[str, Any]]]) -> list[str]:
-    """What came of the paper's orderings, in a few lines."""
+def _margin(entries: Sequence[dict[str, Any]]) -> float:
+    return entries[0]['active_tool_accuracy']['equivalence']['margin']
+
+
+def _verdicts(found: dict[str, Any]) -> list[str]:
+    """What came of the paper's orderings, in a few lines, and which methods were not at their plateau."""
     lines: list[str] = []
-    for backend, entries in paper.items():
-        found: dict[str, list[str]] = {'hold': [], 'are reversed': [], 'cannot be told': []}
+    for backend, entries in found['paper'].items():
+        told: dict[str, list[str]] = {verdict: [] for verdict in _VERDICTS}
         for entry in entries:
-            verdicts = [_verdict(entry['f1']['overall'][lm], entry['p_holm'][lm]) for lm in LANDMARKS]
-            for told, verdict in zip(found, ('holds', 'is reversed', 'cannot be told')):
+            verdicts = [_verdict(entry['f1']['overall'][lm], entry['holm'][lm]) for lm in LANDMARKS]
+            for verdict in dict.fromkeys(verdicts):
                 of = [lm for lm, own in zip(LANDMARKS, verdicts) if own == verdict]
-                if of:
-                    found[told].append(f'{entry["a"]} > {entry["b"]}' + (f' ({of[0]})' if len(of) == 1 else ''))
-        lines += [f'- Of the paper\'s orderings, prior `{backend}`, {told}: {", ".join(pairs)}.'
-                  for told, pairs in found.items() if pairs]
+                told[verdict].append(f'{entry["a"]} > {entry["b"]}' + (f' ({of[0]})' if len(of) == 1 else ''))
+        lines += [f'- Of the paper\'s orderings, prior `{backend}`, {_VERDICTS[verdict]}: {", ".join(pairs)}.'
+                  for verdict, pairs in told.items() if pairs]
+    if lines and (rising := _rising(found['lengths'])):
+        lines.append(f'- Not shown to be at their plateau: {", ".join(rising)} (see Longer against shorter training). '
+                     'What is said of them is of these lengths.')
     return [*lines, ''] if lines else []
+
+
+def _rising(lengths: Sequence[dict[str, Any]]) -> list[str]:
+    """Methods to which the next longer training that there is, or else the next shorter one, is not equivalent."""
+    found = {}
+    for entry in sorted(lengths, key=lambda entry: entry['a'].endswith('_double')):
+        name = entry['b'] if entry['a'].endswith('_double') else entry['a']
+        cells = [entry['f1']['overall'][lm] for lm in LANDMARKS]
+        found[name] = ', '.join(_points(cell['difference']) for cell in cells), all(
+            cell['equivalence']['equivalent'] for cell in cells), entry
+    return [f'{name} ({entry["b"]} to {entry["a"]}: {gain})' for name, (gain, equal, entry) in found.items()
+            if not equal]
+
+
+_VERDICTS = {'holds': 'hold', 'is reversed': 'are reversed', 'equal': 'are equal within the margin',
+             'cannot be told': 'cannot be told'}
+
+
+def _verdict(cell: dict[str, Any], holm: dict[str, float | None], sign: int = 1) -> str:
+    if holm['p'] is not None and holm['p'] < 0.05:
+        return 'holds' if sign * cell['difference'] > 0 else 'is reversed'
+    return 'equal' if holm['equivalence'] is not None and holm['equivalence'] < 0.05 else 'cannot be told'
 
 
 def _parts(parts: Sequence[dict[str, Any]]) -> list[str]:
@@ -187,19 +214,17 @@ def _parts(parts: Sequence[dict[str, Any]]) -> list[str]:
         tell = _pixels if l2 else _with_interval
         values = [tell(cell[side], None) for side in 'ab']
         difference = tell(cell['difference'], cell['ci95'], '+')
-        rows.append([f'{part["a"]} {"<" if l2 else ">"} {part["b"]}', 'L2, px' if l2 else 'F1', part['action'],
+        rows.append([f'{part["a"]} {"<" if l2 else ">"} {part["b"]}', _MEASURES[part['measure']], part['action'],
                      part['landmark'], len(part['seeds']), *values, difference, p_text(cell['p']),
-                     p_text(part['p_holm']), _verdict(cell, part['p_holm'], -1 if l2 else 1)])
+                     *(p_text(part['holm'][key]) for key in ('p', 'equivalence')),
+                     _verdict(cell, part['holm'], -1 if l2 else 1)])
     return [*_table(['better in the paper', 'measure', 'action', 'landmark', 'seeds', 'a', 'b', 'a - b', 'p',
-                     'p (Holm)', 'here'], rows), '',
+                     'p (Holm)', 'p of equality (Holm)', 'here'], rows), '',
             "As above; Holm's correction over these rows. L2 is over matched pairs, which are not the same points for "
             'two methods.']
 
 
-def _verdict(cell: dict[str, Any], p_holm: float | None, sign: int = 1) -> str:
-    if p_holm is None or p_holm >= 0.05:
-        return 'cannot be told'
-    return 'holds' if sign * cell['difference'] > 0 else 'is reversed'
+_MEASURES = {'f1': 'F1', 'recall': 'recall', 'l2': 'L2, px'}
 
 
 def _differences(entries: Iterable[dict[str, Any]]) -> list[str]:
@@ -221,6 +246,10 @@ def _differences(entries: Iterable[dict[str, Any]]) -> list[str]:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     return [f'| {" | ".join(map(str, cells))} |' for cells in (heads, ['---'] * len(heads), *rows)]
+
+
+def _points(value: float | None) -> str:
+    return _with_interval(value, None, '+')
 
 
 def _count(value: float | None, ends: Sequence[float] | None) -> str:

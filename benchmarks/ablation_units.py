@@ -134,15 +134,21 @@ def config_of(method: Method) -> Any:
 
 
 @cache
+def coarse_config_of(method: Method) -> Any:
+    """The config of a refiner's coarse network; ``None`` for a method without."""
+    coarse = config_of(method).get('coarse')
+    return coarse and load_config(coarse['config'], parse_options(method.all_options[:3]), 'recipe')
+
+
+@cache
 def recipe(method: Method) -> str:
     """Digest of a method's config as it is now, without seed and folders; a refiner's has its coarse network's too."""
-    cfg = config_of(method)
-    coarse = dict(cfg.get('coarse') or {})
-    parts = [cfg, load_config(coarse.pop('config'), parse_options(method.all_options[:3]), 'recipe')] if coarse else [
-        cfg]
-    return digest_of([coarse, [{name: content_of(part.get(name)) for name in (
+    cfg, coarse = config_of(method), coarse_config_of(method)
+    told = dict(cfg.get('coarse') or {})
+    told.pop('config', None)
+    return digest_of([told, [{name: content_of(part.get(name)) for name in (
         'model', 'codec', 'clip', 'prior', 'train_dataloader', 'test_dataloader', 'test_evaluator', 'optim_wrapper',
-        'param_scheduler', 'train_cfg')} for part in parts]])
+        'param_scheduler', 'train_cfg')} for part in ([cfg, coarse] if coarse else [cfg])]])
 
 
 def _paths(method: Method, seed: int) -> tuple[Path, Path, Path]:

@@ -153,7 +153,8 @@ def test_tables_of_what_is_kept(finished, bench, cases, monkeypatch, tmp_path):
     monkeypatch.setattr(results, 'MOTION', 'bench')
     monkeypatch.setattr(results, 'LOOKS', 'bench')
     monkeypatch.setattr(results, 'BY', ('source',))
-    monkeypatch.setattr(results, 'trained_by', lambda *method: dict(learning_rate=0.004, frames_seen=2000))
+    monkeypatch.setattr(results, 'trained_by', lambda *method: dict(
+        learning_rate=0.004, frames_seen=2000, frames_seen_by_all_stages=5000))
     results.write_results()
     found = json.loads((tmp_path / 'results/ablation.json').read_text())['benches']['bench']
     assert found['test_videos'] == 8 and found['test_frames'] == 24 and found['data']['sha256'] == cases.sha256
@@ -166,16 +167,30 @@ def test_tables_of_what_is_kept(finished, bench, cases, monkeypatch, tmp_path):
     entry, = found['paper']['simulated']
     tip = entry['f1']['overall']['tip']
     assert (entry['a'], entry['b'], entry['seeds']) == ('refine', 'coarse', [0, 1])
-    assert tip['difference'] == pytest.approx((29 - 16) / 32) and tip['p_holm'] >= tip['p']
+    assert tip['difference'] == pytest.approx((29 - 16) / 32) and entry['holm']['tip']['p'] >= tip['p']
     text = (tmp_path / 'results/ablation.md').read_text()
     assert '| refine > coarse | tip | 2 | 90.6 | 50.0 |' in text
-    assert '| coarse | 0, 1 | 12 | 0.004 | 2 | 80.0, 80.0 | -, - |' in text and '50.0 / 0.0, 50.0 / 0.0' in text
-    assert 'Not trained yet: direct_mask.' in text and 'one training seed' in text
+    assert '| coarse | 0, 1 | 12 | 0.004 | 2 | 5 | 80.0, 80.0 | -, - |' in text and '50.0 / 0.0, 50.0 / 0.0' in text
+    assert 'Not trained yet: simplebaseline, seed 1; direct_mask, seeds 0, 1.' in text and 'one training seed' in text
     assert 'layout of Table 3' in text and 'layout of Table 2' in text and '| simplebaseline |' in text
 
 
 def test_holm_correction_by_hand(bench):
-    cells = [dict(p=p) for p in (0.01, 0.04, 0.03, None)]
-    bench['results']._correct(cells)
     # 3 x 0.01, then 2 x 0.03, and never less than the one before: 1 x 0.04 becomes 0.06.
-    assert [cell.get('p_holm') for cell in cells] == [0.03, 0.06, 0.06, None]
+    assert bench['results']._corrected([0.01, 0.04, 0.03, None]) == [0.03, 0.06, 0.06, None]
+
+
+@pytest.mark.parametrize('difference, p, equality, verdict', [
+    (0.1, 0.01, 1, 'holds'), (-0.1, 0.01, 1, 'is reversed'), (0.01, 0.2, 0.01, 'equal'),
+    (0.1, 0.2, 0.4, 'cannot be told'), (0.01, 0.01, 0.01, 'holds'), (None, None, None, 'cannot be told')])
+def test_verdicts(bench, difference, p, equality, verdict):
+    assert bench['tables']._verdict(dict(difference=difference), dict(p=p, equivalence=equality)) == verdict
+
+
+def test_a_plateau_is_judged_by_the_longest_training(bench):
+    def entry(a, b, difference, equal):
+        cell = dict(difference=difference, equivalence=dict(equivalent=equal))
+        return dict(a=a, b=b, f1=dict(overall=dict(tip=cell, anchor=cell)))
+    lengths = [entry('rtmpose_double', 'rtmpose', 0.01, True), entry('coarse', 'coarse_half', 0.04, False),
+               entry('rtmpose', 'rtmpose_half', 0.1, False)]
+    assert bench['tables']._rising(lengths) == ['coarse (coarse_half to coarse: +4.0, +4.0)']
