@@ -14,7 +14,7 @@ from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.bootstrap import cluster_bootstrap
 from mmpose_surgical.evaluation.breakdowns import shares
 from mmpose_surgical.evaluation.comparison import compare, plain
-from mmpose_surgical.evaluation.evaluator import Matched, Rules, active_tool_outcomes, match_runs
+from mmpose_surgical.evaluation.evaluator import Matched, Rules, match_runs
 from mmpose_surgical.evaluation.full import evaluate_in_full
 from mmpose_surgical.evaluation.predictions import Predictions
 from mmpose_surgical.evaluation.summary import describe_data, with_meta
@@ -208,7 +208,7 @@ def above_chance(matched: Matched) -> dict[str, Any]:
     the margin away from chance" are of the bootstrap over videos and seeds.
     """
     table = matched.table
-    asked, answered, correct = active_tool_outcomes(table, matched.rules.canvas)
+    asked, answered, correct = matched.active_tool
     chance = np.array([1 / max(tools_in_view(frame), 1) for frame in table.frames])
     counts = np.zeros((table.seeds, len(table.videos), 2))
     np.add.at(counts, (table.frame_seed, table.frame_video), np.stack([(correct - chance) * asked, asked], axis=1))

@@ -39,7 +39,6 @@ from scipy.optimize import linear_sum_assignment
 
 from mmpose_surgical.datasets.annotations import LANDMARKS
 from mmpose_surgical.datasets.records import Frame, Point, Tool, Video
-from mmpose_surgical.evaluation.breakdowns import count_actions
 from mmpose_surgical.evaluation.evaluator import Rules, evaluate, match_runs
 from mmpose_surgical.evaluation.full import evaluate_in_full
 from mmpose_surgical.evaluation.matching import PROTOCOLS, ROUNDING, match_groups
@@ -74,7 +73,7 @@ def draw(rng: np.random.Generator) -> tuple[list[Frame], Predictions]:
 def ours(frames: list[Frame], predictions: Predictions, protocol: str) -> Counts:
     """By this package."""
     matched = match_runs(frames, [predictions], [None], Rules(TOLERANCE, protocol=protocol))
-    overall = count_actions(matched)[1][:, :, 0].sum(axis=(0, 1))
+    overall = matched.by_action[1][:, :, 0].sum(axis=(0, 1))
     return {landmark: (*(int(n) for n in row[:3]), row[3] / row[0]) for landmark, row in zip(LANDMARKS, overall)}
 
 

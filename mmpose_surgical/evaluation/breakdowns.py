@@ -8,8 +8,8 @@ import numpy as np
 
 from mmpose_surgical.datasets.records import Frame
 from mmpose_surgical.errors import UserError
-from mmpose_surgical.evaluation.evaluator import Matched, actions_in_order, active_tool_outcomes, rates
-from mmpose_surgical.evaluation.table import OVERALL, RESERVED
+from mmpose_surgical.evaluation.evaluator import Matched, rates
+from mmpose_surgical.evaluation.table import RESERVED
 
 MEASURES = ('precision', 'recall', 'f1', 'l2')
 GREATEST = np.array([1, 1, 1, np.inf])
@@ -20,41 +20,13 @@ MAX_VALUES = 8
 out unless asked for."""
 
 
-def count_actions(matched: Matched) -> tuple[list[str], np.ndarray]:
-    """Row names, overall first, and (S, V, rows, L, 4) counts per seed, video, row and landmark.
-
-    The last axis is tp, fp, fn and the summed distance of the matched pairs in canvas pixels.
-    """
-    table = matched.table
-    names, codes = [OVERALL], np.zeros(len(table.actions), dtype=np.int64)
-    for name, code in actions_in_order(table):
-        codes[code] = len(names)
-        names.append(name)
-    counts = _tabulate(matched, codes[table.gt_action], codes[table.frame_action][table.pred_frame], len(names))
-    counts[:, :, 0] = counts.sum(axis=2)
-    return names, counts
-
-
 def count_frames(matched: Matched, members: np.ndarray) -> np.ndarray:
     """(S, V, rows, L, 4) counts of the frames of each row; ``members`` is bool (rows, F), and rows may overlap."""
     table = matched.table
     # Two rows for each: frames outside of it, and in it.
     return np.concatenate([
-        _tabulate(matched, row[table.gt_frame].astype(int), row[table.pred_frame].astype(int), 2)[:, :, 1:]
+        matched.tabulate(row[table.gt_frame].astype(int), row[table.pred_frame].astype(int), 2)[:, :, 1:]
         for row in members], axis=2)
-
-
-def _tabulate(matched: Matched, gt_row: np.ndarray, pred_row: np.ndarray, rows: int) -> np.ndarray:
-    table, (gt, _, distance) = matched.table, matched.matches
-    counts = np.zeros((table.seeds, len(table.videos), rows, len(table.landmarks), 4))
-
-    def add(which: int, frame: np.ndarray, row: np.ndarray, landmark: np.ndarray, what: Any = 1) -> None:
-        np.add.at(counts, (table.frame_seed[frame], table.frame_video[frame], row, landmark, which), what)
-    add(0, table.gt_frame[gt], gt_row[gt], table.gt_landmark[gt])
-    add(1, table.pred_frame[matched.false], pred_row[matched.false], table.pred_landmark[matched.false])
-    add(2, table.gt_frame[matched.missed], gt_row[matched.missed], table.gt_landmark[matched.missed])
-    add(3, table.gt_frame[gt], gt_row[gt], table.gt_landmark[gt], distance)
-    return counts
 
 
 def measures(counts: np.ndarray) -> np.ndarray:
@@ -74,7 +46,7 @@ def shares(counts: np.ndarray) -> np.ndarray:
 def count_active_tool(matched: Matched) -> np.ndarray:
     """(S, V, 2) frames per seed and video whose best tip is on the acting tool, and frames that ask for it."""
     table = matched.table
-    asked, _, correct = active_tool_outcomes(table, matched.rules.canvas)
+    asked, _, correct = matched.active_tool
     counts = np.zeros((table.seeds, len(table.videos), 2))
     np.add.at(counts, (table.frame_seed, table.frame_video), np.stack([correct, asked], axis=1))
     return counts
@@ -87,7 +59,7 @@ def cell(counts: np.ndarray) -> dict[str, Any]:
 
 
 def per_video(matched: Matched, counts: np.ndarray) -> dict[str, Any]:
-    """Source, frames and the cells of each video; ``counts`` is that of :func:`count_actions`, summed over seeds."""
+    """Source, frames and the cells of each video over its seeds; ``counts`` are those of ``Matched.by_action``."""
     table = matched.table
     sources = {frame.video.name: frame.video.source for frame in table.frames}
     frames = np.bincount(table.frame_video, minlength=len(table.videos)) // table.seeds
@@ -110,7 +82,7 @@ def macro(names: Sequence[str], counts: np.ndarray, landmarks: Sequence[str]) ->
 
 
 def mean_of_actions(names: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
-    """A statistic of the sums (n, rows, L, 4) of :func:`count_actions`: mean F1 over the actions, (n, L)."""
+    """A statistic of the sums (n, rows, L, 4) of ``Matched.by_action``: mean F1 over the actions, (n, L)."""
     is_action = np.array([name not in RESERVED for name in names])
 
     def statistic(sums: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmpose_surgical.evaluation.bootstrap import RESAMPLES, cluster_bootstrap, permutation_p
-from mmpose_surgical.evaluation.breakdowns import GREATEST, MEASURES, count_actions, count_active_tool, measures, shares
+from mmpose_surgical.evaluation.breakdowns import GREATEST, MEASURES, count_active_tool, measures, shares
 from mmpose_surgical.evaluation.evaluator import Matched
 
 
@@ -41,9 +41,9 @@ def compare(a: Matched, b: Matched, *, margin: float | None = None, paired_seeds
     if a.rules != b.rules or _frames(a) != _frames(b):
         raise ValueError('the methods were evaluated on different frames or by different rules')
     landmarks = a.table.landmarks
-    names, counts = count_actions(a)
+    names, counts = a.by_action
     most = np.tile(GREATEST, len(names) * len(landmarks))
-    cells = iter(_cells(counts, count_actions(b)[1], measures, margin, paired_seeds, resamples, most))
+    cells = iter(_cells(counts, b.by_action[1], measures, margin, paired_seeds, resamples, most))
     found: dict[str, Any] = {measure: {name: {} for name in names} for measure in MEASURES}
     for name in names:
         for landmark in landmarks:

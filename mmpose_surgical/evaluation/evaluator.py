@@ -77,6 +77,70 @@ class Matched:
         """(F,) bool, frames in which nothing acts."""
         return np.array([not frame.active_tools for frame in self.table.frames], dtype=bool)
 
+    @cached_property
+    def by_action(self) -> tuple[list[str], np.ndarray]:
+        """Row names, overall first, and (S, V, rows, L, 4) counts of :meth:`tabulate`."""
+        table = self.table
+        names, codes = [OVERALL], np.zeros(len(table.actions), dtype=np.int64)
+        for name, code in actions_in_order(table):
+            codes[code] = len(names)
+            names.append(name)
+        counts = self.tabulate(codes[table.gt_action], codes[table.frame_action][table.pred_frame], len(names))
+        counts[:, :, 0] = counts.sum(axis=2)
+        return names, counts
+
+    def tabulate(self, gt_row: np.ndarray, pred_row: np.ndarray, rows: int) -> np.ndarray:
+        """(S, V, rows, L, 4) counts per seed, video, row and landmark.
+
+        The last axis is tp, fp, fn and the summed distance of the matched pairs in canvas pixels.
+
+        Args:
+            gt_row: (N,) row that each ground-truth point, with its partner, counts in.
+            pred_row: (P,) row of each prediction without a partner.
+            rows: how many there are.
+        """
+        table, (gt, _, distance) = self.table, self.matches
+        counts = np.zeros((table.seeds, len(table.videos), rows, len(table.landmarks), 4))
+
+        def add(which: int, frame: np.ndarray, row: np.ndarray, landmark: np.ndarray, what: Any = 1) -> None:
+            np.add.at(counts, (table.frame_seed[frame], table.frame_video[frame], row, landmark, which), what)
+        add(0, table.gt_frame[gt], gt_row[gt], table.gt_landmark[gt])
+        add(1, table.pred_frame[self.false], pred_row[self.false], table.pred_landmark[self.false])
+        add(2, table.gt_frame[self.missed], gt_row[self.missed], table.gt_landmark[self.missed])
+        add(3, table.gt_frame[gt], gt_row[gt], table.gt_landmark[gt], distance)
+        return counts
+
+    @cached_property
+    def active_tool(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the best tip of each frame lies, as three bool (F,): asked, answered, correct.
+
+        Frames with exactly one acting tool and at least one other tool, both with points (v > 0, tips and anchor), ask
+        the question; a predicted tip answers it, and the best one is correct if it is strictly nearer to the acting
+        tool than to any other. Equal scores are decided by place.
+        """
+        table = self.table
+        best: dict[int, np.ndarray] = {}
+        if 'tip' in table.landmarks:
+            tips = np.flatnonzero(table.pred_landmark == table.landmarks.index('tip'))
+            x, y = table.pred_xy[tips].T
+            for row in tips[np.lexsort((-y, -x, table.pred_score[tips]))]:
+                best[table.pred_frame[row]] = table.pred_xy[row]
+        asked, answered, correct = np.zeros((3, len(table.frames)), dtype=bool)
+        for index, frame in enumerate(table.frames):
+            acting = frame.active_tools
+            others = [p for tool in frame.tools if not tool.active for p in tool.points]
+            if len(acting) != 1 or not acting[0].points or not others:
+                continue
+            asked[index] = True
+            if index in best:
+                answered[index] = True
+                points = np.array([(p.x, p.y) for p in (*acting[0].points, *others)])
+                points = to_canvas(points, (frame.width, frame.height), self.rules.canvas)
+                away = np.hypot(*(points - best[index]).T)
+                split = len(acting[0].points)
+                correct[index] = away[:split].min() < away[split:].min()
+        return asked, answered, correct
+
 
 def match_runs(frames: Sequence[Frame], runs: Sequence[Predictions], thresholds: Sequence[ScoreThreshold],
                rules: Rules) -> Matched:
@@ -129,7 +193,7 @@ def summarise(matched: Matched, thresholds: Sequence[ScoreThreshold]) -> dict[st
             'groups_where_protocols_differ': _protocols_differ(table, rules.tolerance),
         },
         'results': _count(matched),
-        'active_tool_accuracy': _active_tool_accuracy(*active_tool_outcomes(table, rules.canvas)),
+        'active_tool_accuracy': _active_tool_accuracy(*matched.active_tool),
         'false_points_per_idle_minute': _idle_minute(table, matched.idle),
     }
 
@@ -163,20 +227,18 @@ def _count(matched: Matched) -> dict[str, Any]:
     """Counts and measures per action and landmark from the matched pairs."""
     table, (gt, _, distance) = matched.table, matched.matches
     assigned = match_groups(table.gt_xy, table.gt_group, table.pred_xy, table.pred_group, np.inf, 'global')
-    pred_action = table.frame_action[table.pred_frame]
+    counts = matched.by_action[1].sum(axis=(0, 1))
     results: dict[str, Any] = {}
-    for name, code in [(OVERALL, None), *actions_in_order(table)]:
-        row = {}
+    for (name, code), of_row in zip([(OVERALL, None), *actions_in_order(table)], counts):
+        if code is not None and not of_row[:, :3].any():
+            continue
+        results[name] = {}
         for k, landmark in enumerate(table.landmarks):
             of_gt = (table.gt_landmark == k) & (code is None or table.gt_action == code)
-            of_pred = (table.pred_landmark == k) & (code is None or pred_action == code)
-            row[landmark] = {**rates(int((~matched.missed & of_gt).sum()), int((matched.false & of_pred).sum()),
-                                     int((matched.missed & of_gt).sum())),
-                             'l2': _average(distance[of_gt[gt]], np.mean),
-                             'l2_median': _average(distance[of_gt[gt]], np.median),
-                             'l2_assigned': _average(assigned.distance[of_gt[assigned.gt]], np.mean)}
-        if code is None or any(cell['tp'] + cell['fp'] + cell['fn'] for cell in row.values()):
-            results[name] = row
+            results[name][landmark] = {
+                **rates(*(int(n) for n in of_row[k, :3])), 'l2': _average(distance[of_gt[gt]], np.mean),
+                'l2_median': _average(distance[of_gt[gt]], np.median),
+                'l2_assigned': _average(assigned.distance[of_gt[assigned.gt]], np.mean)}
     return results
 
 
@@ -204,37 +266,6 @@ def _share(part: float, whole: int) -> float | None:
 
 def _average(values: np.ndarray, of: Any) -> float | None:
     return float(of(values)) if len(values) else None
-
-
-def active_tool_outcomes(table: PointTable, canvas: tuple[float, float] | None,
-                         ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the best tip of each frame lies, as three bool (F,): asked, answered, correct.
-
-    Frames with exactly one acting tool and at least one other tool, both with points (v > 0, tips and
-    anchor), ask the question; a predicted tip answers it, and the best one is correct if it is strictly nearer
-    to the acting tool than to any other. Equal scores are decided by place.
-    """
-    best: dict[int, np.ndarray] = {}
-    if 'tip' in table.landmarks:
-        tips = np.flatnonzero(table.pred_landmark == table.landmarks.index('tip'))
-        x, y = table.pred_xy[tips].T
-        for row in tips[np.lexsort((-y, -x, table.pred_score[tips]))]:
-            best[table.pred_frame[row]] = table.pred_xy[row]
-    asked, answered, correct = np.zeros((3, len(table.frames)), dtype=bool)
-    for index, frame in enumerate(table.frames):
-        acting = frame.active_tools
-        others = [p for tool in frame.tools if not tool.active for p in tool.points]
-        if len(acting) != 1 or not acting[0].points or not others:
-            continue
-        asked[index] = True
-        if index in best:
-            answered[index] = True
-            points = np.array([(p.x, p.y) for p in (*acting[0].points, *others)])
-            points = to_canvas(points, (frame.width, frame.height), canvas)
-            away = np.hypot(*(points - best[index]).T)
-            split = len(acting[0].points)
-            correct[index] = away[:split].min() < away[split:].min()
-    return asked, answered, correct
 
 
 def _active_tool_accuracy(asked: np.ndarray, answered: np.ndarray, correct: np.ndarray) -> dict[str, Any]:

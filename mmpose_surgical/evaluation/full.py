@@ -50,7 +50,7 @@ def evaluate_in_full(frames: Sequence[Frame], runs: Sequence[Predictions], thres
     every_point = matched if all(t is None for t in thresholds) else match_runs(frames, runs, [None] * len(runs), rules)
     landmarks = matched.table.landmarks
     metrics = summarise(matched, thresholds)
-    names, counts = breakdowns.count_actions(matched)
+    names, counts = matched.by_action
     metrics['per_video'] = breakdowns.per_video(matched, counts)
     if matched.table.seeds > 1:
         metrics['per_seed'] = [_row(counts[s, :, 0].sum(axis=0), landmarks) for s in range(matched.table.seeds)]
