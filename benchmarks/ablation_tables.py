@@ -1,5 +1,5 @@
 """The figures of ablation.json as Markdown."""
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,12 +159,13 @@ def _orderings(entries: Sequence[dict[str, Any]]) -> list[str]:
                      'p of equality (Holm)', 'here'], rows), '',
             'Paired by video, and by seed where both stand on the same coarse network; p is the larger of permutation '
             'by video and bootstrap. Equality: two one-sided tests that the two differ by less than '
-            f"{100 * _margin(entries):g} points. The verdict is at 5 % after Holm's correction over all rows. In the "
+            f"{_margin(entries):g} points. The verdict is at 5 % after Holm's correction over all rows. In the "
             'paper direct mask supervision and refinement without prior have the same anchor F1 (56.4).']
 
 
 def _margin(entries: Sequence[dict[str, Any]]) -> float:
-    return entries[0]['active_tool_accuracy']['equivalence']['margin']
+    """Points within which two methods count as equal."""
+    return 100 * entries[0]['active_tool_accuracy']['equivalence']['margin']
 
 
 def _verdicts(found: dict[str, Any]) -> list[str]:
@@ -177,7 +178,8 @@ def _verdicts(found: dict[str, Any]) -> list[str]:
             for verdict in dict.fromkeys(verdicts):
                 of = [lm for lm, own in zip(LANDMARKS, verdicts) if own == verdict]
                 told[verdict].append(f'{entry["a"]} > {entry["b"]}' + (f' ({of[0]})' if len(of) == 1 else ''))
-        lines += [f'- Of the paper\'s orderings, prior `{backend}`, {_VERDICTS[verdict]}: {", ".join(pairs)}.'
+        lines += [f"- Of the paper's orderings, prior `{backend}`, {_VERDICTS[verdict].format(_margin(entries))}: "
+                  f'{", ".join(pairs)}.'
                   for verdict, pairs in told.items() if pairs]
     if lines and (rising := _rising(found['lengths'])):
         lines.append(f'- Not shown to be at their plateau: {", ".join(rising)} (see Longer against shorter training). '
@@ -187,17 +189,19 @@ def _verdicts(found: dict[str, Any]) -> list[str]:
 
 def _rising(lengths: Sequence[dict[str, Any]]) -> list[str]:
     """Methods to which the next longer training that there is, or else the next shorter one, is not equivalent."""
-    found = {}
+    longest = {}
     for entry in sorted(lengths, key=lambda entry: entry['a'].endswith('_double')):
-        name = entry['b'] if entry['a'].endswith('_double') else entry['a']
+        longest[entry['b'] if entry['a'].endswith('_double') else entry['a']] = entry
+    told = []
+    for name, entry in longest.items():
         cells = [entry['f1']['overall'][lm] for lm in LANDMARKS]
-        found[name] = ', '.join(_points(cell['difference']) for cell in cells), all(
-            cell['equivalence']['equivalent'] for cell in cells), entry
-    return [f'{name} ({entry["b"]} to {entry["a"]}: {gain})' for name, (gain, equal, entry) in found.items()
-            if not equal]
+        if not all(cell['equivalence']['equivalent'] for cell in cells):
+            gain = ', '.join(_with_interval(cell['difference'], None, '+') for cell in cells)
+            told.append(f'{name} ({entry["b"]} to {entry["a"]}: {gain})')
+    return told
 
 
-_VERDICTS = {'holds': 'hold', 'is reversed': 'are reversed', 'equal': 'are equal within the margin',
+_VERDICTS = {'holds': 'hold', 'is reversed': 'are reversed', 'equal': 'are equal within {:g} points',
              'cannot be told': 'cannot be told'}
 
 
@@ -227,12 +231,11 @@ def _parts(parts: Sequence[dict[str, Any]]) -> list[str]:
 _MEASURES = {'f1': 'F1', 'recall': 'recall', 'l2': 'L2, px'}
 
 
-def _differences(entries: Iterable[dict[str, Any]]) -> list[str]:
+def _differences(entries: Sequence[dict[str, Any]]) -> list[str]:
     """Paired differences, and whether they are smaller than the margin."""
-    rows, margin = [], 0.0
+    rows = []
     for entry in entries:
         parts = [*(entry['f1']['overall'][lm] for lm in LANDMARKS), entry['active_tool_accuracy']]
-        margin = parts[0]['equivalence']['margin']
         cells = [text for part in parts for text in (
             _with_interval(part['difference'], part['ci95'], '+'), p_text(part['p']))]
         equal = (f'{ {True: "yes", False: "no", None: "-"}[part["equivalence"]["equivalent"]]} '
@@ -240,16 +243,12 @@ def _differences(entries: Iterable[dict[str, Any]]) -> list[str]:
         rows.append([f'{entry["a"]} - {entry["b"]}', len(entry['seeds']), *cells, ', '.join(equal)])
     return [*_table(['a - b', 'seeds', 'tip F1', 'p', 'anchor F1', 'p', 'acting tool', 'p',
                      'equivalent: tip, anchor, acting tool'], rows), '',
-            f'Not corrected for many comparisons. The last column tests equivalence within +-{100 * margin:g} points '
+            f'Not corrected for many comparisons. The last column tests equivalence within {_margin(entries):g} points '
             '(p). The acting tool is that of the best tip, whatever its score.']
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     return [f'| {" | ".join(map(str, cells))} |' for cells in (heads, ['---'] * len(heads), *rows)]
-
-
-def _points(value: float | None) -> str:
-    return _with_interval(value, None, '+')
 
 
 def _count(value: float | None, ends: Sequence[float] | None) -> str:
