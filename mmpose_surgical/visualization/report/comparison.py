@@ -174,9 +174,9 @@ def _methods(runs: Sequence[Run]) -> tuple[Method, ...]:
     for run in runs:
         source = provenance(run.meta)['threshold_source']
         joined.setdefault((run.config, run.prior_fingerprint, run.settings, source), []).append(run)
-    backends: dict[str, list[str | None]] = {}
+    alike: dict[str, list[list[Run]]] = {}
     for (config, *_), group in joined.items():
-        backends.setdefault(config, []).append(_backend(group[0]))
+        alike.setdefault(config, []).append(group)
     methods = []
     for (config, *_), group in joined.items():
         seeds = [run.seed for run in group]
@@ -186,27 +186,41 @@ def _methods(runs: Sequence[Run]) -> tuple[Method, ...]:
                             None, 'give one run per seed, each as tools/train.py left it or in the folder inside it '
                             'that tools/test.py makes')
         group = sorted(group, key=lambda run: run.seed or 0)
-        name = config
-        if len(backends[config]) > 1:
-            # Other settings under one name are told apart by the prior if that does, else by the folder.
-            backend, folders = _backend(group[0]), {run.folder.name for run in group}
-            name += f' ({backend})' if backend and backends[config].count(backend) == 1 else (
-                f' ({folders.pop()})' if len(group) > len(folders) == 1 else f' ({group[0].place})')
+        name = config if len(alike[config]) == 1 else f'{config} ({_told_apart_by(group, alike[config])})'
         methods.append(Method(f'{name} [oracle]' if group[0].is_oracle else name, tuple(group)))
     return tuple(sorted(methods, key=_order))
 
 
-def _backend(run: Run) -> str | None:
-    return (run.meta.get('prior') or {}).get('backend')
+def _told_apart_by(group: Sequence[Run], alike: Sequence[Sequence[Run]]) -> str:
+    """What only these runs of a config have: their prior, the name of their folder, or the folder of the first."""
+    def prior(runs: Sequence[Run]) -> str:
+        words = (runs[0].meta.get('prior') or {}).get('backend'), 'in-sample' if _is_in_sample(runs[0]) else None
+        return ', '.join(filter(None, words))
+
+    def folder(runs: Sequence[Run]) -> str | None:
+        names = {run.folder.name for run in runs}
+        return names.pop() if len(names) == 1 else None
+    for tell in (prior, folder):
+        if (own := tell(group)) and [tell(runs) for runs in alike].count(own) == 1:
+            return own
+    return group[0].place
 
 
 def _order(method: Method) -> tuple:
-    """Baselines, then strategies, each in the paper's order; demo_refine is the strategy refine."""
+    """Baselines, then strategies, each in the paper's order; demo_refine is the strategy refine.
+
+    The fullest strategy is last, the variant that was not trained in-sample behind the one that was.
+    """
     config = method.config
     baseline = next((i for i, name in enumerate(BASELINES) if name in config), len(BASELINES))
     ends = [name for name in STRATEGIES if config == name or config.endswith(f'_{name}')]
     strategy = _place(max(ends, key=len, default=''), STRATEGIES)
-    return baseline, strategy, method.name
+    return baseline, strategy, not _is_in_sample(method.runs[0]), method.name
+
+
+def _is_in_sample(run: Run) -> bool:
+    """Whether the training pictures of a refiner had been seen by the coarse network that it learnt behind."""
+    return run.meta.get('coarse_for_training') == 'in-sample'
 
 
 def _place(name: str, order: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from typing import Literal
 from mmpose_surgical.evaluation.bootstrap import FEW_VIDEOS, MIN_VIDEOS
 from mmpose_surgical.evaluation.evaluator import OVERALL, RESERVED
 from mmpose_surgical.visualization.report.comparison import Comparison, Joined, Method
+from mmpose_surgical.visualization.report.runs import entry
 
 Better = Literal['higher', 'lower'] | None
 _DIGITS = {'%': 1, 'px': 2, '': 2, 'count': 1, 'p': 3}
@@ -215,7 +216,9 @@ def _second_looks(comparison: Comparison, methods: Sequence[tuple[int, Method]])
 
 def _group(comparison: Comparison, attribute: str, value: str) -> str:
     """Title of a group of frames, with a word of caution where it has few videos."""
-    videos = next((n for run in comparison.runs if (n := run.get('meta', 'by_videos', attribute, value))), None)
+    told = (metrics for method in comparison.methods
+            for metrics in (method.pooled or {}, *(run.metrics for run in method.runs)))
+    videos = next((n for metrics in told if (n := entry(metrics, 'meta', 'by_videos', attribute, value))), None)
     if videos is None:
         return f'{attribute}: {value}'
     few = ': intervals may be too narrow' if MIN_VIDEOS <= videos <= FEW_VIDEOS else ''

@@ -58,6 +58,12 @@ def test_methods_stand_in_the_order_of_the_paper_and_oracles_are_named(make_run)
                                          'refine_prior', 'bench_refine_prior_aux', 'oracle_prior [oracle]']
 
 
+def test_in_sample_variants_stand_before_those_that_they_are_held_against(make_run):
+    meta = dict(config='refine_prior.py', coarse_for_training='in-sample')
+    methods = one(make_run('refine_prior'), make_run('worse', meta=meta), make_run('coarse')).methods
+    assert [m.name for m in methods] == ['coarse', 'refine_prior (in-sample)', 'refine_prior (refine_prior)']
+
+
 def test_other_settings_or_another_prior_under_one_name_are_methods_of_their_own(make_run):
     grabcut = dict(prior=dict(backend='grabcut', stand_in=True, fingerprint='grabcut-1'))
     methods = one(make_run('refine', 0), make_run('refine', 1, content=dict(model='wider')),
