@@ -53,7 +53,7 @@ def differences_table(comparison: Comparison, annotations: Annotations) -> Table
         seeds = ', '.join('-' if run.seed is None else str(run.seed) for run in both[0].runs)
         rows.append(Row((method.name, method.prior, seeds), tuple(
             Cell(column, value) for column, value in zip(columns, values, strict=True)), i))
-    return Table('differences', f'Differences to {reference.name} ({reference.prior})',
+    return Table('differences', f'Differences to {reference.name}, prior: {reference.prior}',
                  'Overall F1 less that of the method in the title, in points, over the seeds that both have, paired by '
                  'video, and by seed behind one coarse network, with 95 % intervals over videos and seeds. p is the '
                  'larger of permutation by video and bootstrap, not corrected for many comparisons. '

@@ -55,7 +55,7 @@ def test_differences_are_paired_with_the_last_strategy(cases, runs):
     folders = [runs('coarse', 0, 4), runs('coarse', 1, 4), runs('refine', 0, 4), runs('refine_prior_aux', 0, 15)]
     comparison, = compare(read_runs(folders))
     table = differences_table(comparison, cases)
-    assert table.title == 'Differences to refine_prior_aux (none)'
+    assert table.title == 'Differences to refine_prior_aux, prior: none'
     rows = table.sections[0].rows
     assert [row.heads[::2] for row in rows] == [('coarse', '0'), ('refine', '0')]
     tip, p = rows[1].cells[:2]
