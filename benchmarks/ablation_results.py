@@ -47,8 +47,11 @@ PARTS = [('direct_mask', 'refine', 'overall', 'tip', 'f1'),
 OTHERS = [
     *((template.format('simulated'), template.format('grabcut')) for template in (PRIOR, AUX)),
     (AUX.format('simulated'), 'in_sample_simulated'), (AUX.format('simulated'), 'refine_prior_aux_broken'),
-    (AUX.format('simulated'), 'refine_prior_aux_dropout'), ('coarse', 'simplebaseline'), ('coarse', 'coarse_t1'),
-    ('coarse_t1', 'simplebaseline'), ('coarse_t5', 'coarse_t1'), ('direct_mask_gate', 'direct_mask_half')]
+    (AUX.format('simulated'), 'refine_prior_aux_dropout'),
+    # At more equal training: the full method's stages read more frames than one network does.
+    (AUX.format('simulated'), 'coarse_double'), (AUX.format('simulated'), 'direct_mask_double'),
+    ('coarse', 'simplebaseline'), ('coarse', 'coarse_t1'), ('coarse_t1', 'simplebaseline'),
+    ('coarse_t5', 'coarse_t1'), ('direct_mask_gate', 'direct_mask_half')]
 LENGTHS = [*((name, f'{name}_half') for name in EPOCHS), *((f'{name}_double', name) for name in EPOCHS),
            ('refine_prior_aux_double', AUX.format('simulated'))]
 BY = ('look_alike', 'tools', 'conditions.smoke', 'conditions.blood', 'conditions.blur')
