@@ -24,7 +24,7 @@ import threading
 import time
 
 from ablation_results import write_results
-from ablation_units import METHODS, ROOT, Method, keep, kept, make_data
+from ablation_units import METHODS, ROOT, SEEDS, Method, keep, kept, make_data
 
 from mmpose_surgical.cli import run_tool
 from mmpose_surgical.errors import UserError
@@ -101,7 +101,7 @@ def _end_with_this_process() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--seeds', type=int, nargs='+', default=SEEDS)
     parser.add_argument('--methods', nargs='+', choices=sorted({method.name for method in METHODS}))
     parser.add_argument('--resume', action='store_true', help='leave out what is kept, by whichever machine')
     parser.add_argument('--jobs', type=int, default=1, help='units at a time')
@@ -113,7 +113,7 @@ def main() -> None:
     if args.jobs < 1:
         parser.error('--jobs: one or more')
     units = [(m, s) for s in args.seeds for m in METHODS
-             if (not args.methods or m.name in args.methods) and (m.seeds is None or s < m.seeds)]
+             if (not args.methods or m.name in args.methods) and m.has(s)]
     if args.list:
         for method, seed in units:
             print(f'{method.data:12} {method.name:28} seed {seed}  {"kept" if kept(method, seed) else "-"}')

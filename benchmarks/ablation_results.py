@@ -4,7 +4,19 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from ablation_units import BENCH, EPOCHS, LOOKS, METHODS, MOTION, ROOT, Method, coarse_config_of, config_of, units_of
+from ablation_units import (
+    BENCH,
+    EPOCHS,
+    LOOKS,
+    METHODS,
+    MOTION,
+    ROOT,
+    SEEDS,
+    Method,
+    coarse_config_of,
+    config_of,
+    units_of,
+)
 from machine import describe_machine
 
 from mmpose_surgical.datasets.annotations import load_annotations
@@ -27,23 +39,29 @@ MARGIN = 0.03
 PRIOR, AUX = 'refine_prior_{}', 'refine_prior_aux_{}'
 BACKENDS = ('simulated', 'grabcut')
 NO_PRIOR = [('refine', 'coarse'), ('direct_mask', 'coarse')]
+PAPER_F1 = {'coarse': (52.9, 51.5), 'refine': (68.5, 56.4), 'direct_mask': (68.7, 56.4), PRIOR: (71.6, 57.9),
+            AUX: (72.4, 58.0), 'simplebaseline': (37.1, 52.2), 'rtmpose': (65.4, 57.1), 'yolov8_pose': (67.7, 48.8)}
+"""Of tips and anchors overall, as printed in the paper's Tables 2 and 3."""
 # (a, b): differences are a - b. What the paper says of these pairs: overall, a has the greater F1.
 PAPER = [(PRIOR, 'refine'), (AUX, PRIOR), (PRIOR, 'direct_mask'), (AUX, 'direct_mask'), (AUX, 'coarse'),
          (AUX, 'simplebaseline'), (AUX, 'rtmpose'), (AUX, 'yolov8_pose')]
-# What its tables and sentences (4.1 to 4.3) say of parts: (a, b, action, landmark, measure); a is the better one, which
-# has the smaller L2.
+# What its sentences (4.1 to 4.3), and the cells of its tables that go against the full method, say of parts:
+# (a, b, action, landmark, measure); a is the better one, which has the smaller L2.
 PARTS = [('direct_mask', 'refine', 'overall', 'tip', 'f1'),
          ('yolov8_pose', 'rtmpose', 'overall', 'tip', 'f1'), ('rtmpose', 'simplebaseline', 'overall', 'tip', 'f1'),
          ('rtmpose', 'simplebaseline', 'overall', 'anchor', 'f1'),
          ('simplebaseline', 'yolov8_pose', 'overall', 'anchor', 'f1'),
          *((AUX, name, action, 'tip', 'f1') for action in ('clip', 'grasp')
            for name in ('simplebaseline', 'rtmpose', 'yolov8_pose')), ('yolov8_pose', AUX, 'dissect', 'tip', 'f1'),
-         (PRIOR, 'coarse', 'clip', 'anchor', 'f1'), (PRIOR, 'direct_mask', 'clip', 'anchor', 'f1'),
+         ('direct_mask', AUX, 'grasp', 'tip', 'f1'), ('yolov8_pose', AUX, 'grasp', 'anchor', 'f1'),
+         ('rtmpose', AUX, 'dissect', 'anchor', 'f1'),
+         (PRIOR, 'coarse', 'clip', 'anchor', 'f1'), (PRIOR, 'refine', 'clip', 'anchor', 'f1'),
+         (PRIOR, 'direct_mask', 'clip', 'anchor', 'f1'),
          (AUX, 'coarse', 'dissect', 'tip', 'f1'), (AUX, 'coarse', 'dissect', 'anchor', 'f1'),
          ('direct_mask', PRIOR, 'overall', 'anchor', 'recall'), ('direct_mask', AUX, 'overall', 'anchor', 'recall'),
-         (AUX, PRIOR, 'overall', 'anchor', 'l2'), ('direct_mask', 'coarse', 'overall', 'tip', 'l2'),
-         ('coarse', 'direct_mask', 'overall', 'anchor', 'l2'), ('rtmpose', AUX, 'overall', 'tip', 'l2'),
-         ('rtmpose', AUX, 'overall', 'anchor', 'l2')]
+         (AUX, PRIOR, 'overall', 'anchor', 'l2'), ('direct_mask', AUX, 'overall', 'tip', 'l2'),
+         ('direct_mask', 'coarse', 'overall', 'tip', 'l2'), ('coarse', 'direct_mask', 'overall', 'anchor', 'l2'),
+         ('rtmpose', AUX, 'overall', 'tip', 'l2'), ('rtmpose', AUX, 'overall', 'anchor', 'l2')]
 OTHERS = [
     *((template.format('simulated'), template.format('grabcut')) for template in (PRIOR, AUX)),
     (AUX.format('simulated'), 'in_sample_simulated'), (AUX.format('simulated'), 'refine_prior_aux_broken'),
@@ -76,9 +94,10 @@ def collect(data: str) -> dict[str, Any]:
         test_videos=len({frame.video.name for frame in frames}), methods={}, paper={}, parts={})
     by_name = {method.name: method for method in METHODS if method.data == data}
     units = {method.name: kept for method in by_name.values() if (kept := units_of(method))}
-    seeds = sorted({record['seed'] for kept in units.values() for record, _ in kept})
+    kept_seeds = {name: [record['seed'] for record, _ in kept] for name, kept in units.items()}
     found['missing'] = {name: left for name, method in by_name.items() if (left := [
-        seed for seed in seeds[:method.seeds] if seed not in (record['seed'] for record, _ in units.get(name, ()))])}
+        seed for seed in sorted({*SEEDS, *sum(kept_seeds.values(), [])})
+        if method.has(seed) and seed not in kept_seeds.get(name, ())])}
     for name, kept in units.items():
         found['methods'][name] = evaluate(annotations, frames, *zip(*kept)) | trained_by(by_name[name], annotations)
     chain = {method.name for method in METHODS if method.chain}
@@ -95,7 +114,11 @@ def collect(data: str) -> dict[str, Any]:
         pairs = (NO_PRIOR if backend == BACKENDS[0] else []) + PAPER
         told = differences((a.format(backend), b.format(backend)) for a, b in pairs)
         corrected = iter(_holm([entry['f1']['overall'][landmark] for entry in told for landmark in LANDMARKS]))
-        found['paper'][backend] = [dict(entry, holm={lm: next(corrected) for lm in LANDMARKS}) for entry in told]
+        printed = {name.format(backend): f1 for name, f1 in PAPER_F1.items()}
+        found['paper'][backend] = [dict(
+            entry, holm={lm: next(corrected) for lm in LANDMARKS},
+            in_the_paper={lm: round(x - y, 1) for lm, x, y in zip(LANDMARKS, printed[entry['a']], printed[entry['b']])})
+            for entry in told]
         named = [(a.format(backend), b.format(backend), *part) for a, b, *part in PARTS
                  if backend == BACKENDS[0] or '{}' in a + b]
         parts = [dict(a=a, b=b, action=action, landmark=landmark, measure=measure, seeds=entry['seeds'],
@@ -131,10 +154,9 @@ def _difference(frames: Sequence[Frame], annotations: Annotations, a: Sequence[t
 
 
 def _holm(cells: Sequence[dict[str, Any]]) -> list[dict[str, float | None]]:
-    """``p`` of a difference and of equivalence, each after Holm's correction over all these comparisons."""
-    return [dict(p=p, equivalence=equal) for p, equal in zip(
-        _corrected([cell['p'] for cell in cells]),
-        _corrected([cell.get('equivalence', {}).get('p') for cell in cells]))]
+    """``p`` of a difference and of equivalence, after Holm's correction over both kinds of all these comparisons."""
+    corrected = _corrected([cell['p'] for cell in cells] + [cell.get('equivalence', {}).get('p') for cell in cells])
+    return [dict(p=p, equivalence=equal) for p, equal in zip(corrected, corrected[len(cells):])]
 
 
 def _corrected(p_values: Sequence[float | None]) -> list[float | None]:

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / 'work_dirs/bench'
 UNITS = ROOT / 'benchmarks/results/ablation'
 BENCH, MOTION, LOOKS = 'bench', 'bench_motion', 'bench_looks'
+SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Method:
     data: str = BENCH
     chain: bool = False
     seeds: int | None = None
+
+    def has(self, seed: int) -> bool:
+        """Whether it is to be trained with this seed."""
+        return self.seeds is None or seed < self.seeds
 
     def folder(self, seed: int) -> Path:
         # The refiners look for the coarse network by the name of its config.

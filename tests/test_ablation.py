@@ -9,7 +9,7 @@ from report_runs import write_run
 from toy_data import write_toy_data
 
 from mmpose_surgical.datasets.annotations import load_annotations
-from mmpose_surgical.datasets.splits import frames_of_split
+from mmpose_surgical.datasets.splits import frames_of_split, load_splits
 from mmpose_surgical.errors import UserError
 from mmpose_surgical.evaluation.predictions import Predictions, read_predictions, write_predictions
 from mmpose_surgical.files import write_json
@@ -171,7 +171,9 @@ def test_tables_of_what_is_kept(finished, bench, cases, monkeypatch, tmp_path):
     text = (tmp_path / 'results/ablation.md').read_text()
     assert '| refine > coarse | tip | 2 | 90.6 | 50.0 |' in text
     assert '| coarse | 0, 1 | 12 | 0.004 | 2 | 5 | 80.0, 80.0 | -, - |' in text and '50.0 / 0.0, 50.0 / 0.0' in text
-    assert 'Not trained yet: simplebaseline, seed 1; direct_mask, seeds 0, 1.' in text and 'one training seed' in text
+    assert "- Of the paper's orderings, prior `simulated`, cannot be told: refine > coarse.\n" in text
+    assert 'Not trained yet: coarse, seed 2; refine, seed 2; simplebaseline, seeds 1, 2; direct_mask, seeds 0, 1, 2.' in text
+    assert 'one training seed' in text
     assert 'layout of Table 3' in text and 'layout of Table 2' in text and '| simplebaseline |' in text
 
 
@@ -180,11 +182,61 @@ def test_holm_correction_by_hand(bench):
     assert bench['results']._corrected([0.01, 0.04, 0.03, None]) == [0.03, 0.06, 0.06, None]
 
 
-@pytest.mark.parametrize('difference, p, equality, verdict', [
-    (0.1, 0.01, 1, 'holds'), (-0.1, 0.01, 1, 'is reversed'), (0.01, 0.2, 0.01, 'equal'),
-    (0.1, 0.2, 0.4, 'cannot be told'), (0.01, 0.01, 0.01, 'holds'), (None, None, None, 'cannot be told')])
-def test_verdicts(bench, difference, p, equality, verdict):
-    assert bench['tables']._verdict(dict(difference=difference), dict(p=p, equivalence=equality)) == verdict
+def test_both_kinds_of_p_are_corrected_together(bench):
+    cells = [dict(p=0.01, equivalence=dict(p=0.9)), dict(p=0.2)]
+    assert bench['results']._holm(cells) == [dict(p=0.03, equivalence=0.9), dict(p=0.4, equivalence=None)]
+
+
+@pytest.mark.parametrize('difference, p, equivalence, sign, verdict', [
+    (0.1, 0.01, 1, 1, 'holds'), (-0.1, 0.01, 1, 1, 'is reversed'), (0.01, 0.2, 0.01, 1, 'equivalent'),
+    (0.1, 0.2, 0.4, 1, 'cannot be told'), (0.01, 0.01, 0.01, 1, 'holds'), (None, None, None, 1, 'cannot be told'),
+    (-2.0, 0.01, None, -1, 'holds'), (2.0, 0.01, None, -1, 'is reversed')])
+def test_verdicts(bench, difference, p, equivalence, sign, verdict):
+    assert bench['tables']._verdict(dict(difference=difference), dict(p=p, equivalence=equivalence), sign) == verdict
+
+
+def test_verdicts_of_parts_know_that_the_smaller_distance_is_better(bench):
+    cell = dict(a=3.0, b=4.0, difference=-1.0, ci95=[-1.5, -0.5], p=0.001)
+    part = dict(a='x', b='y', action='overall', landmark='tip', seeds=[0], cell=cell, holm=dict(
+        p=0.01, equivalence=None))
+    lines = bench['tables']._parts([dict(part, measure='l2'), dict(part, measure='f1')])
+    assert lines[2].startswith('| x < y | L2, px |') and lines[2].endswith('| holds |')
+    assert lines[3].startswith('| x > y | F1 |') and lines[3].endswith('| is reversed |')
+
+
+def test_what_is_said_of_the_paper_is_what_it_prints(bench, root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / 'tests/evaluation'))
+    from test_paper_tables import TABLE_2, TABLE_3
+    results = bench['results']
+    names = {'Coarse': 'coarse', 'Refine w/o prior': 'refine', 'Direct mask-aug.': 'direct_mask',
+             'Refine + prior': results.PRIOR, 'Refine + prior + aux': results.AUX, 'Ours': results.AUX,
+             'SimpleBaseline': 'simplebaseline', 'RTMPose': 'rtmpose', 'YOLOv8-pose': 'yolov8_pose'}
+    printed = {(action, names[method]): row for (action, method), row in (TABLE_2 | TABLE_3).items()}
+    overall = {name: (row[2], row[5]) for (action, name), row in printed.items() if action == 'overall'}
+    assert overall == results.PAPER_F1
+    for a, b in (*results.NO_PRIOR, *results.PAPER):
+        assert all(x >= y for x, y in zip(results.PAPER_F1[a], results.PAPER_F1[b]))
+    checked = 0
+    for a, b, action, landmark, measure in results.PARTS:
+        if measure != 'l2' and {(action, a), (action, b)} <= set(printed):
+            column = {'recall': 1, 'f1': 2}[measure] + (3 if landmark == 'anchor' else 0)
+            assert printed[action, a][column] > printed[action, b][column], (a, b, action, landmark, measure)
+            checked += 1
+    assert checked == 16
+
+
+def test_frames_of_all_stages(bench, toy_data):
+    data = load_annotations(toy_data)
+    pictures = sum(frame.annotated for frame in frames_of_split(data, 'train'))
+    methods = {method.name: method for method in bench['units'].METHODS if method.data == 'bench'}
+    folds = len(load_splits(toy_data, data).folds)
+    coarse = 24 * pictures * 3
+    assert folds > 1
+    for name, own, behind in (('coarse', coarse, 0), ('rtmpose', 80 * pictures, 0), ('refine', 6 * pictures, folds),
+                              ('in_sample_simulated', 6 * pictures, 1)):
+        found = bench['results'].trained_by(methods[name], data)
+        # The folds hold each picture out once.
+        assert (found['frames_seen'], found['frames_seen_by_all_stages']) == (own, own + behind * coarse)
 
 
 def test_a_plateau_is_judged_by_the_longest_training(bench):
@@ -193,4 +245,4 @@ def test_a_plateau_is_judged_by_the_longest_training(bench):
         return dict(a=a, b=b, f1=dict(overall=dict(tip=cell, anchor=cell)))
     lengths = [entry('rtmpose_double', 'rtmpose', 0.01, True), entry('coarse', 'coarse_half', 0.04, False),
                entry('rtmpose', 'rtmpose_half', 0.1, False)]
-    assert bench['tables']._rising(lengths) == ['coarse (coarse_half to coarse: +4.0, +4.0)']
+    assert bench['tables']._moving(lengths) == ['coarse (coarse_half to coarse: +4.0, +4.0)']

@@ -2,6 +2,7 @@
 import argparse
 import importlib.util
 import math
+import re
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -63,7 +64,7 @@ def canvas(text: str) -> tuple[float, float] | None:
     if text.lower() == 'none':
         return None
     width, _, height = text.lower().partition('x')
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+    if not all(re.fullmatch('0*[1-9][0-9]{0,5}', side) for side in (width, height)):
         raise argparse.ArgumentTypeError(f'"{text}" is neither WIDTHxHEIGHT nor none')
     return int(width), int(height)
 
@@ -125,7 +126,8 @@ def run(args: argparse.Namespace) -> None:
     annotations = load_annotations(args.gt)
     if args.out is not None:
         check_out(args.out, [annotations.path, annotations.root / 'splits.json', *args.pred, *args.compare,
-                             *args.score_thr_from, *args.compare_score_thr_from, args.score_thr or ''])
+                             *args.score_thr_from, *args.compare_score_thr_from,
+                             *([args.score_thr] if args.score_thr else [])])
     frames = annotations.frames
     if args.split is not None:
         videos = set(load_splits(annotations.root, annotations).videos(args.split))
@@ -163,8 +165,8 @@ def run(args: argparse.Namespace) -> None:
 
 def check_out(out: str, given: list[str | Path]) -> None:
     """Refuse to write the metrics over what they are made of."""
-    if not out:
-        raise UserError('this is no name of a file', '--out', 'name one, or leave it out')
+    if not Path(out).name or Path(out).is_dir():
+        raise UserError(f'"{out}" is no name of a file', '--out', 'name one, or leave it out')
     if Path(out).resolve() in {Path(file).resolve() for file in given}:
         raise UserError('the metrics would take the place of what they are made of', out, 'name another file')
 
@@ -194,9 +196,7 @@ def method(files: list[str], score_thr: str | None, score_thr_from: list[str], a
             raise UserError(f'{len(score_thr_from)} threshold files for {len(files)} predictions', '--score-thr-from',
                             'give one for all, or one each')
         read = [read_thresholds(file) for file in score_thr_from]
-        for file, (values, meta) in zip(score_thr_from, read):
-            if left := [name for name in annotations.landmarks if name not in values]:
-                raise UserError(f'no threshold for {", ".join(left)}', file, 'give one; null where all points count')
+        for file, (_, meta) in zip(score_thr_from, read):
             refuse_seen_videos(file, meta, annotations, frames)
         found = [(values, threshold_source(file, meta)) for file, (values, meta) in zip(score_thr_from, read)]
     elif score_thr == 'best':
@@ -211,6 +211,10 @@ def method(files: list[str], score_thr: str | None, score_thr_from: list[str], a
         found = [({name: values[name] for name in rules.landmarks}, THIS_DATA) for values in chosen]
     else:
         found = [thresholds(score_thr)]
+    for file, (values, _) in zip(score_thr_from or ['--score-thr'], found):
+        left = [name for name in annotations.landmarks if isinstance(values, dict) and name not in values]
+        if left:
+            raise UserError(f'no threshold for {", ".join(left)}', file, 'give one; null in a file: all points count')
     values, origins = zip(*(found * len(runs) if len(found) == 1 else found))
     return runs, list(values), list(origins)
 

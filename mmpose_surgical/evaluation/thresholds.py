@@ -5,7 +5,7 @@ exact: it visits every distinct score and matches anew at each.
 """
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def read_thresholds(path: str | Path) -> tuple[dict[str, float | None], dict[str
         data = _thresholds_of_metrics(data, path)
     meta = data.pop('meta', {}) if isinstance(data, dict) else None
     if not _is_origin(meta) or not data or not all(
-            k in LANDMARKS and (v is None or type(v) in (int, float) and math.isfinite(v))
+            k in LANDMARKS and (v is None or type(v) in (int, float) and abs(v) <= sys.float_info.max)
             for k, v in data.items()):
         raise UserError('thresholds file is not {landmark: number, "meta": {...}}', path, fix)
     return data, meta

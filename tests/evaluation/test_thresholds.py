@@ -79,6 +79,7 @@ def test_file_round_trip(tmp_path, frame, tool, table):
 
 @pytest.mark.parametrize('content', ['[]', '{"tip": "high"}', '{"nose": 0.1}', '{"tip": NaN}',
                                      '{"tip": true}', '{"tip": 0.1', '{"tip": 0.1, "meta": 3}', '{}', '[' * 100_000,
+                                     '{"tip": 1' + 400 * '0' + '}',
                                      '{"tip": 0.1, "meta": {"data": "d"}}', '{"tip": 0.1, "meta": {"videos": 3}}',
                                      '{"tip": 0.1, "meta": {"videos": [["a"]]}}',
                                      '{"tip": 0.1, "meta": {"split": ["val"]}}'])

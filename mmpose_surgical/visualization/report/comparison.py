@@ -192,15 +192,20 @@ def _methods(runs: Sequence[Run]) -> tuple[Method, ...]:
 
 
 def _told_apart_by(group: Sequence[Run], alike: Sequence[Sequence[Run]]) -> str:
-    """What only these runs of a config have: their prior, the name of their folder, or the folder of the first."""
-    def prior(runs: Sequence[Run]) -> str:
-        words = (runs[0].meta.get('prior') or {}).get('backend'), 'in-sample' if _is_in_sample(runs[0]) else None
-        return ', '.join(filter(None, words))
+    """What only these runs of a config have: their prior, how they were trained, their folder's name, or its place."""
+    def backend(runs: Sequence[Run]) -> str:
+        return (runs[0].meta.get('prior') or {}).get('backend') or ''
 
-    def folder(runs: Sequence[Run]) -> str | None:
+    def training(runs: Sequence[Run]) -> str:
+        return runs[0].meta.get('coarse_for_training') or ''
+
+    def both(runs: Sequence[Run]) -> str:
+        return ', '.join(filter(None, (backend(runs), training(runs))))
+
+    def folder(runs: Sequence[Run]) -> str:
         names = {run.folder.name for run in runs}
-        return names.pop() if len(names) == 1 else None
-    for tell in (prior, folder):
+        return names.pop() if len(names) == 1 else ''
+    for tell in (backend, training, both, folder):
         if (own := tell(group)) and [tell(runs) for runs in alike].count(own) == 1:
             return own
     return group[0].place
@@ -209,18 +214,13 @@ def _told_apart_by(group: Sequence[Run], alike: Sequence[Sequence[Run]]) -> str:
 def _order(method: Method) -> tuple:
     """Baselines, then strategies, each in the paper's order; demo_refine is the strategy refine.
 
-    The fullest strategy is last, the variant that was not trained in-sample behind the one that was.
+    A variant behind in-sample predictions stands before the one that is not, so that the last one is no such variant.
     """
     config = method.config
     baseline = next((i for i, name in enumerate(BASELINES) if name in config), len(BASELINES))
     ends = [name for name in STRATEGIES if config == name or config.endswith(f'_{name}')]
     strategy = _place(max(ends, key=len, default=''), STRATEGIES)
-    return baseline, strategy, not _is_in_sample(method.runs[0]), method.name
-
-
-def _is_in_sample(run: Run) -> bool:
-    """Whether the training pictures of a refiner had been seen by the coarse network that it learnt behind."""
-    return run.meta.get('coarse_for_training') == 'in-sample'
+    return baseline, strategy, method.runs[0].meta.get('coarse_for_training') != 'in-sample', method.name
 
 
 def _place(name: str, order: Sequence[str]) -> int:

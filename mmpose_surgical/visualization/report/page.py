@@ -79,11 +79,7 @@ def write_report(folders: Sequence[Path], out: Path, *, markdown_out: Path | Non
         UserError: Runs cannot be used or compared, the data set is another one, the page cannot be small enough, or
             two outputs have one name.
     """
-    outs = [out, markdown_out or out.with_suffix('.md'), latex_out or out.with_suffix('.tex')]
-    if len({path.resolve() for path in outs}) < len(outs):
-        raise UserError('the page and its tables would take one place', out, 'name different files')
-    if folder := next((path for path in outs if path.is_dir()), None):
-        raise UserError('this is a folder', folder, 'name a file in it')
+    outs = _places(out, markdown_out, latex_out)
     parts = [_part(number, comparison, data, count)
              for number, comparison in enumerate(compare(read_runs(folders), separate), 1)]
     if data is not None and count and all(part.annotations is None for part in parts):
@@ -104,6 +100,21 @@ def write_report(folders: Sequence[Path], out: Path, *, markdown_out: Path | Non
     for path, text in zip(outs, (page, markdown(titled), latex(titled))):
         write_text(path, text)
     return parts
+
+
+def _places(out: Path, markdown_out: Path | None, latex_out: Path | None) -> tuple[Path, Path, Path]:
+    """Where page, Markdown and LaTeX go."""
+    if not out.name or out.is_dir():
+        raise UserError('this is a folder', out, 'name a file in it')
+    places = out, markdown_out or out.with_suffix('.md'), latex_out or out.with_suffix('.tex')
+    if len({path.resolve() for path in places}) < len(places):
+        raise UserError('the page and its tables would take one place', out, 'name different files')
+    for path, suffixes in zip(places, ({'.html', '.htm'}, {'.md', '.txt'}, {'.tex'})):
+        if path.suffix.lower() not in suffixes or path.is_dir():
+            # Any other name may be that of a file of a run.
+            raise UserError(f'not a name of this output, which ends in {" or ".join(sorted(suffixes))}', path,
+                            'name another file')
+    return places
 
 
 def _part(number: int, comparison: Comparison, data: Path | None, count: int) -> Part:

@@ -36,28 +36,35 @@ def pool_seeds(comparison: Comparison, annotations: Annotations) -> Comparison:
 def differences_table(comparison: Comparison, annotations: Annotations) -> Table | None:
     """F1 of every method less that of the last one, which is the fullest strategy; ``None`` without two to compare."""
     frames = _frames(comparison, annotations)
-    compared = [(i, method) for i, method in enumerate(comparison.methods)
-                if not method.runs[0].is_oracle and _points(method, annotations)]
+    answers: dict[Path, Predictions] = {}
+    compared: list[tuple[int, Method]] = []
+    for i, method in enumerate(comparison.methods):
+        if not method.runs[0].is_oracle and (points := _points(method, annotations)):
+            compared.append((i, method))
+            answers |= {run.folder: own for run, own in zip(method.runs, points)}
     if len(compared) < 2:
         return None
     *others, (_, reference) = compared
+
+    def match(method: Method) -> Matched:
+        return match_runs(frames, [answers[run.folder] for run in method.runs],
+                          [run.meta['threshold'] for run in method.runs], _rules(method.runs[0], annotations))
     columns = tuple(column for landmark in comparison.landmarks for column in (
         Column(landmark, 'F1 difference', '%', interval=True), Column(landmark, 'p', 'p')))
     rows = []
     for i, method in others:
         both = common_seeds(method, reference)
-        cells = compare(*(_match(one, annotations, frames) for one in both),
-                        paired_seeds=share_coarse(*both))['f1'][OVERALL]
+        cells = compare(*map(match, both), paired_seeds=share_coarse(*both))['f1'][OVERALL]
         values = [value for landmark in comparison.landmarks for value in (
             _joined(cells[landmark]['difference'], cells[landmark]['ci95']), _joined(cells[landmark]['p'], None))]
-        seeds = ', '.join('-' if run.seed is None else str(run.seed) for run in both[0].runs)
-        rows.append(Row((method.name, method.prior, seeds), tuple(
+        rows.append(Row((method.name, method.prior, ' / '.join(dict.fromkeys(map(_seeds, both)))), tuple(
             Cell(column, value) for column, value in zip(columns, values, strict=True)), i))
     return Table('differences', f'Differences to {reference.name}, prior: {reference.prior}',
-                 'Overall F1 less that of the method in the title, in points, over the seeds that both have, paired by '
-                 'video, and by seed behind one coarse network, with 95 % intervals over videos and seeds. p is the '
-                 'larger of permutation by video and bootstrap, not corrected for many comparisons. '
-                 + comparison.caption, ('Method', 'Prior', 'Seeds'), columns, (Section('', tuple(rows)),))
+                 'Overall F1 less that of the method in the title, in points, over the seeds that both have, or over '
+                 'all (row / title) where they have none in common; paired by video, and by seed behind one coarse '
+                 'network, with 95 % intervals over videos and seeds, of one seed over videos only. p is the larger of '
+                 f'permutation by video and bootstrap, not corrected for many comparisons. {comparison.caption}',
+                 ('Method', 'Prior', 'Seeds'), columns, (Section('', tuple(rows)),))
 
 
 def common_seeds(a: Method, b: Method) -> tuple[Method, Method]:
@@ -66,6 +73,10 @@ def common_seeds(a: Method, b: Method) -> tuple[Method, Method]:
     if not seeds:
         return a, b
     return tuple(replace(method, runs=tuple(run for run in method.runs if run.seed in seeds)) for method in (a, b))
+
+
+def _seeds(method: Method) -> str:
+    return ', '.join('-' if run.seed is None else str(run.seed) for run in method.runs)
 
 
 def share_coarse(a: Method, b: Method) -> bool:
@@ -95,8 +106,3 @@ def _points(method: Method, annotations: Annotations) -> list[Predictions] | Non
     if any(run.meta.get('seeds', 1) > 1 for run in method.runs) or not all(path.is_file() for path in paths):
         return None
     return [read_predictions(path, known_images=annotations.by_id) for path in paths]
-
-
-def _match(method: Method, annotations: Annotations, frames: Sequence[Frame]) -> Matched:
-    return match_runs(frames, _points(method, annotations), [run.meta['threshold'] for run in method.runs],
-                      _rules(method.runs[0], annotations))

@@ -5,7 +5,7 @@ import ast
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,17 @@ _AGAIN = 'evaluate the run again with tools/test.py'
 _OBJECTS = ('per_video', 'by', 'macro', 'tolerance_curve', 'average_precision', 'score_curve', 'calibration', 'jitter',
             'active_tool_accuracy', 'false_points_per_idle_minute')
 _CELL = ('tp', 'fp', 'fn', 'precision', 'recall', 'f1', 'l2')
+_META: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    'prior': ('an object', lambda value: isinstance(value, dict)),
+    'bootstrap': ('an object', lambda value: isinstance(value, dict)),
+    'config': ('a name', lambda value: isinstance(value, str)),
+    'split': ('a name', lambda value: isinstance(value, str)),
+    'tolerance': ('a number', lambda value: _is_figure(value)),
+    'seeds': ('a number', lambda value: type(value) is int),
+    'canvas': ('[width, height]', lambda value: isinstance(value, list) and [*map(_is_figure, value)] == [True, True]),
+    'threshold': ('a number or one per landmark', lambda value: isinstance(value, int | float | dict | list)),
+    'threshold_from': ('a name or an object', lambda value: isinstance(value, str | dict | list)),
+}
 _PER_SEED = ('seed', 'upstream', 'start_weights')
 """What differs between seeds of one method: the seed, and what was made before it with that seed."""
 _OF_THE_MACHINE = ('checkpoint', 'device')
@@ -177,10 +188,11 @@ def _problems(metrics: Any) -> list[str]:
     meta, results = metrics['meta'], metrics['results']
     wrong = [f'meta.{key} is missing' for key in ('tolerance', 'canvas', 'protocol', 'threshold', 'frames',
                                                   'idle_frames') if key not in meta]
-    if not isinstance(meta.get('data'), dict) or not meta['data'].get('sha256'):
-        wrong.append('meta.data does not say which ground truth was used (sha256)')
-    if not isinstance(meta.get('prior') or {}, dict):
-        wrong.append('meta.prior is not an object')
+    data = meta.get('data')
+    if not isinstance(data, dict) or not all(isinstance(data.get(key), str) for key in ('name', 'sha256')):
+        wrong.append('meta.data does not say which ground truth was used (name, sha256)')
+    wrong += [f'meta.{key} is not {words}' for key, (words, fits) in _META.items()
+              if meta.get(key) is not None and not fits(meta[key])]
     wrong += [f'{key} is not an object' for key in _OBJECTS if not isinstance(metrics.get(key) or {}, dict)]
     wrong += [f'{key}.{name} is not an object' for key in ('per_video', 'by') if isinstance(metrics.get(key), dict)
               for name, value in metrics[key].items() if not isinstance(value, dict)]

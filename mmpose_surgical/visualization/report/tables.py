@@ -219,7 +219,7 @@ def _group(comparison: Comparison, attribute: str, value: str) -> str:
     told = (metrics for method in comparison.methods
             for metrics in (method.pooled or {}, *(run.metrics for run in method.runs)))
     videos = next((n for metrics in told if (n := entry(metrics, 'meta', 'by_videos', attribute, value))), None)
-    if videos is None:
+    if not isinstance(videos, int):
         return f'{attribute}: {value}'
     few = ': intervals may be too narrow' if MIN_VIDEOS <= videos <= FEW_VIDEOS else ''
     return f'{attribute}: {value} ({videos} video{"s" * (videos > 1)}{few})'

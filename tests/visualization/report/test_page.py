@@ -228,7 +228,11 @@ def test_the_tool_names_what_is_wrong_in_one_line(make_run, root: Path, tmp_path
 
 def test_outputs_stand_in_places_of_their_own(make_run, tmp_path):
     run = make_run()
-    for out, more in (('r.md', {}), ('r.html', dict(markdown_out=tmp_path / 'r.html')), ('0', {})):
+    before = (run / 'metrics.json').read_bytes()
+    for out, more in (('r.md', {}), ('r.html', dict(markdown_out=tmp_path / 'r.html')), ('0', {}), ('', {}),
+                      ('0/coarse/metrics.json', {}), ('r.html', dict(latex_out=run / 'metrics.json'))):
         with pytest.raises(UserError, match='name'):
             write_report([run], tmp_path / out, **more)
-    assert [path.name for path in tmp_path.iterdir()] == ['0']
+    with pytest.raises(UserError, match='this is a folder'):
+        write_report([run], Path(''))
+    assert [path.name for path in tmp_path.iterdir()] == ['0'] and (run / 'metrics.json').read_bytes() == before

@@ -69,7 +69,7 @@ def test_a_difference_is_of_the_seeds_that_both_have(cases, runs):
     row, = differences_table(compare(read_runs(folders))[0], cases).sections[0].rows
     assert row.heads[2] == '1' and row.cells[0].value.mean == (12 - 8) / 16
     row, = differences_table(compare(read_runs([folders[0], *folders[2:]]))[0], cases).sections[0].rows
-    assert row.heads[2] == '0' and row.cells[0].value.mean == (4 - 8) / 16  # none in common: all count
+    assert row.heads[2] == '0 / 1, 2' and row.cells[0].value.mean == (4 - 8) / 16  # none in common: all count
 
 
 def test_seeds_behind_the_same_coarse_networks_are_paired(runs):

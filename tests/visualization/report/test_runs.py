@@ -60,8 +60,9 @@ def test_methods_stand_in_the_order_of_the_paper_and_oracles_are_named(make_run)
 
 def test_in_sample_variants_stand_before_those_that_they_are_held_against(make_run):
     meta = dict(config='refine_prior.py', coarse_for_training='in-sample')
-    methods = one(make_run('refine_prior'), make_run('worse', meta=meta), make_run('coarse')).methods
-    assert [m.name for m in methods] == ['coarse', 'refine_prior (in-sample)', 'refine_prior (refine_prior)']
+    plain = make_run('refine_prior', meta=dict(coarse_for_training='out-of-fold'))
+    methods = one(plain, make_run('worse', meta=meta), make_run('coarse')).methods
+    assert [m.name for m in methods] == ['coarse', 'refine_prior (in-sample)', 'refine_prior (out-of-fold)']
 
 
 def test_other_settings_or_another_prior_under_one_name_are_methods_of_their_own(make_run):
@@ -116,7 +117,10 @@ def test_no_finished_run(make_run, tmp_path):
     (lambda m: m['results']['overall']['tip'].update(l2=float('nan')), 'as l2'),
     (lambda m: m.update(per_video=3), 'per_video is not an object'),
     (lambda m: m.update(by=dict(smoke=[])), 'by.smoke is not an object'),
-    (lambda m: m['meta'].update(prior='sam3'), 'meta.prior is not an object'), (lambda m: m.clear(), 'not {"meta"')])
+    (lambda m: m['meta'].update(prior='sam3'), 'meta.prior is not an object'),
+    (lambda m: m['meta'].update(canvas=640), 'meta.canvas is not .width, height.'),
+    (lambda m: m['meta'].update(seeds='3'), 'meta.seeds is not a number'),
+    (lambda m: m['meta']['data'].pop('name'), 'which ground truth'), (lambda m: m.clear(), 'not {"meta"')])
 def test_metrics_that_cannot_be_used_are_named(make_run, change, message):
     path = make_run() / 'metrics.json'
     metrics = json.loads(path.read_text())
