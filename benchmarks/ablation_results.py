@@ -154,9 +154,10 @@ def _difference(frames: Sequence[Frame], annotations: Annotations, a: Sequence[t
 
 
 def _holm(cells: Sequence[dict[str, Any]]) -> list[dict[str, float | None]]:
-    """``p`` of a difference and of equivalence, after Holm's correction over both kinds of all these comparisons."""
-    corrected = _corrected([cell['p'] for cell in cells] + [cell.get('equivalence', {}).get('p') for cell in cells])
-    return [dict(p=p, equivalence=equal) for p, equal in zip(corrected, corrected[len(cells):])]
+    """``p`` of a difference and of equivalence, each after Holm's correction over all these comparisons."""
+    return [dict(p=p, equivalence=equal) for p, equal in zip(
+        _corrected([cell['p'] for cell in cells]),
+        _corrected([cell.get('equivalence', {}).get('p') for cell in cells]))]
 
 
 def _corrected(p_values: Sequence[float | None]) -> list[float | None]:

@@ -165,8 +165,8 @@ def _orderings(entries: Sequence[dict[str, Any]]) -> list[str]:
             'Paired by video, and by seed where both stand on the same coarse network; p is the larger of permutation '
             'by video and bootstrap. Equivalence: two one-sided tests that the two differ by less than '
             f'{_margin(entries):g} points, a margin that was set before any training; it does not say which one is '
-            "ahead. The verdict is at 5 % after Holm's correction over all rows and both tests. In the paper direct "
-            'mask supervision and refinement without prior have the same anchor F1 (56.4).']
+            "ahead. Each of the two kinds of verdict is at 5 % after Holm's correction over all rows. In the paper "
+            'direct mask supervision and refinement without prior have the same anchor F1 (56.4).']
 
 
 def _margin(entries: Sequence[dict[str, Any]]) -> float:
