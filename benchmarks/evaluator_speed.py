@@ -45,7 +45,7 @@ from mmpose_surgical.evaluation.matching import PROTOCOLS, ROUNDING, match_group
 from mmpose_surgical.evaluation.predictions import Predictions
 from mmpose_surgical.files import write_json, write_text
 
-FRAMES, VIDEOS, ROUNDS, TOLERANCE = 20_000, 50, 5, 15.0
+FRAMES, VIDEOS, ROUNDS, TOLERANCE = 20_000, 50, 15, 15.0
 RESULTS = Path(__file__).resolve().parent / 'results'
 Counts = dict[str, tuple[int, int, int, float]]
 """tp, fp, fn and mean matched distance per landmark."""
