@@ -10,7 +10,7 @@ from mmpose_surgical.errors import UserError, list_problems
 from mmpose_surgical.evaluation.evaluator import OVERALL, RESERVED
 from mmpose_surgical.evaluation.summary import provenance
 from mmpose_surgical.landmarks import LANDMARKS
-from mmpose_surgical.visualization.report.runs import Run, entry
+from mmpose_surgical.visualization.report.runs import AGAIN, METRICS, Run, entry, is_figure
 
 ACTIONS = ('clip', 'grasp', 'dissect')
 """The order of the paper's tables; other actions follow by name."""
@@ -69,8 +69,14 @@ class Method:
         return any(name in self.config for name in BASELINES)
 
     def joined(self, *path: str) -> Joined | None:
-        """The number at a path of the metrics over the seeds; ``None`` where no seed defines it."""
+        """The number at a path of the metrics over the seeds; ``None`` where no seed defines it.
+
+        Raises:
+            UserError: A run has something else there.
+        """
         values = [run.get(*path) for run in self.runs]
+        if strange := [run for run, value in zip(self.runs, values) if not is_figure(value)]:
+            raise UserError(f'{".".join(path)} is no number', strange[0].folder / METRICS, AGAIN)
         values = [value for value in values if value is not None]
         if not values:
             return None

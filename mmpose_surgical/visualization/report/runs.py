@@ -17,7 +17,7 @@ from mmpose_surgical.files import read_json
 METRICS, RECORD = 'metrics.json', 'artifact.json'
 HEATMAPS = 'heatmaps'
 """Where ``tools/test.py --heatmaps`` leaves the heatmaps of a model, in the folder of its results."""
-_AGAIN = 'evaluate the run again with tools/test.py'
+AGAIN = 'evaluate the run again with tools/test.py'
 _OBJECTS = ('per_video', 'by', 'macro', 'tolerance_curve', 'average_precision', 'score_curve', 'calibration', 'jitter',
             'active_tool_accuracy', 'false_points_per_idle_minute')
 _CELL = ('tp', 'fp', 'fn', 'precision', 'recall', 'f1', 'l2')
@@ -26,9 +26,9 @@ _META: dict[str, tuple[str, Callable[[Any], bool]]] = {
     'bootstrap': ('an object', lambda value: isinstance(value, dict)),
     'config': ('a name', lambda value: isinstance(value, str)),
     'split': ('a name', lambda value: isinstance(value, str)),
-    'tolerance': ('a number', lambda value: _is_figure(value)),
+    'tolerance': ('a number', lambda value: is_figure(value)),
     'seeds': ('a number', lambda value: type(value) is int),
-    'canvas': ('[width, height]', lambda value: isinstance(value, list) and [*map(_is_figure, value)] == [True, True]),
+    'canvas': ('[width, height]', lambda value: isinstance(value, list) and [*map(is_figure, value)] == [True, True]),
     'threshold': ('a number or one per landmark', lambda value: isinstance(value, int | float | dict | list)),
     'threshold_from': ('a name or an object', lambda value: isinstance(value, str | dict | list)),
 }
@@ -154,10 +154,10 @@ def _read_run(folder: Path) -> Run:
         raise UserError(f'this is no finished run: there is no {METRICS}', folder,
                         f'give the runs in it: {list_problems(beneath)}' if beneath
                         else 'finish it with tools/train.py, or evaluate it with tools/test.py')
-    metrics = read_json(path, _AGAIN)
+    metrics = read_json(path, AGAIN)
     problems = _problems(metrics)
     if problems:
-        raise UserError(f'the metrics cannot be used: {list_problems(problems)}', path, _AGAIN)
+        raise UserError(f'the metrics cannot be used: {list_problems(problems)}', path, AGAIN)
     trained_in = folder
     if record is None:
         # tools/test.py leaves its results in a folder of the training's folder.
@@ -203,13 +203,14 @@ def _problems(metrics: Any) -> list[str]:
             wrong.append(f'results.{action} is not an object')
             continue
         for landmark, cell in row.items():
-            lacks = [k for k in _CELL if not isinstance(cell, dict) or not _is_figure(cell.get(k, ''))]
+            lacks = [k for k in _CELL if not isinstance(cell, dict) or not is_figure(cell.get(k, ''))]
             if lacks:
                 wrong.append(f'results.{action}.{landmark} has no number or null as {", ".join(lacks)}')
     return wrong
 
 
-def _is_figure(value: Any) -> bool:
+def is_figure(value: Any) -> bool:
+    """Whether metrics may have this where a measure belongs: a finite number, or ``None`` where it is undefined."""
     return value is None or type(value) in (int, float) and math.isfinite(value)
 
 

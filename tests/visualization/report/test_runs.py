@@ -134,6 +134,13 @@ def test_metrics_that_cannot_be_used_are_named(make_run, change, message):
             read_runs([path.parent])
 
 
+@pytest.mark.parametrize('value', ['high', [1], True, {}])
+def test_a_word_where_a_figure_belongs_is_named(make_run, value):
+    method, = one(make_run(more=dict(jitter=dict(tip=value)))).methods
+    with pytest.raises(UserError, match=r'jitter.tip is no number \(.*metrics.json'):
+        method.joined('jitter', 'tip')
+
+
 def test_a_damaged_record_is_named(make_run):
     path = make_run() / 'artifact.json'
     path.write_text(json.dumps(dict(json.loads(path.read_text()), content=3)))
