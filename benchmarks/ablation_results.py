@@ -194,9 +194,6 @@ def evaluate(annotations: Annotations, frames: Sequence[Frame], records: Sequenc
                                           'jitter') if name in told}
     machines = {(record['machine']['gpu'] or record['machine']['processor'], record['machine']['torch'])
                 for record in records}
-    table = _matched(frames, annotations, units).table
-    # Where there are points on one side only, the protocols have nothing to differ about.
-    left['meta']['groups_on_both_sides'] = len(np.intersect1d(table.gt_group, table.pred_group))
     return dict(left, above_chance=above_chance(_matched(frames, annotations, units, all_points=True)),
                 **{key: [record[key] for record in records] for key in (
                     'seed', 'command', 'epochs', 'seconds', 'thresholds', 'validation_f1', 'priors')},

@@ -191,6 +191,8 @@ def summarise(matched: Matched, thresholds: Sequence[ScoreThreshold]) -> dict[st
             'seeds': table.seeds,
             'ignored_predictions': table.ignored,
             'groups_where_protocols_differ': _protocols_differ(table, rules.tolerance),
+            # Elsewhere they have nothing to differ about.
+            'groups_on_both_sides': len(np.intersect1d(table.gt_group, table.pred_group)),
         },
         'results': _count(matched),
         'active_tool_accuracy': _active_tool_accuracy(*matched.active_tool),
