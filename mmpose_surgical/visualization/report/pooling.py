@@ -46,9 +46,16 @@ def differences_table(comparison: Comparison, annotations: Annotations) -> Table
         return None
     *others, (_, reference) = compared
 
+    matched: dict[tuple[Path, ...], Matched] = {}
+
     def match(method: Method) -> Matched:
-        return match_runs(frames, [answers[run.folder] for run in method.runs],
-                          [run.meta['threshold'] for run in method.runs], _rules(method.runs[0], annotations))
+        """Once for the same seeds: the reference stands in every row."""
+        folders = tuple(run.folder for run in method.runs)
+        if folders not in matched:
+            matched[folders] = match_runs(frames, [answers[folder] for folder in folders],
+                                          [run.meta['threshold'] for run in method.runs],
+                                          _rules(method.runs[0], annotations))
+        return matched[folders]
     columns = tuple(column for landmark in comparison.landmarks for column in (
         Column(landmark, 'F1 difference', '%', interval=True), Column(landmark, 'p', 'p')))
     rows = []
