@@ -74,7 +74,7 @@ def _bench(data: str, found: dict[str, Any]) -> list[str]:
 def _is_variant(name: str) -> bool:
     """Whether a method is no row of the paper's tables: another length, window, rate, weight or prior."""
     return name.endswith(('_half', '_double', '_gate', '_dropout', '_broken')) or any(
-        part in name for part in ('_rate_', '_lambda_', 'coarse_t', 'in_sample'))
+        part in name for part in ('_rate_', '_sigma_', '_lambda_', 'coarse_t', 'in_sample'))
 
 
 def _trainings(found: dict[str, Any]) -> list[str]:

@@ -119,10 +119,18 @@ METHODS = [
     *(Method(f'{name}_rate_{rate}', f'bench_{name}', (
         f'optim_wrapper.optimizer.lr={rate}', f'train_cfg.max_epochs={EPOCHS[name] // 2}', *more), seeds=1)
       for name, rate, *more in (
-          ('rtmpose', '3e-5'), ('rtmpose', '3e-4'), ('simplebaseline', '5e-4'),
+          ('simplebaseline', '5e-4'),
           # Behind a short warm-up it did not begin to learn for long.
           ('simplebaseline', '2e-3', 'param_scheduler.0.end=500', 'param_scheduler.0.start_factor=0.01'),
           ('yolov8_pose', '3e-4'), ('yolov8_pose', '3e-3'))),
+    # The head's rate and the backbone's share of it.
+    *(Method(f'rtmpose_rate_{rate}', 'bench_rtmpose', (
+        f'optim_wrapper.optimizer.lr={rate}', f'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult={share}',
+        'train_cfg.max_epochs=40'), seeds=1) for rate, share in (('1e-4', '1.0'), ('4e-4', '0.25'), ('1e-3', '0.1'))),
+    # How sharp a point is: in the object keypoint similarity, and on the map.
+    *(Method(f'yolov8_pose_sigma_{sigma}', 'bench_yolov8_pose', (
+        f'model.oks_sigma={sigma}', 'train_cfg.max_epochs=18'), seeds=1) for sigma in ('0.05', '0.1')),
+    Method('simplebaseline_sigma_2', 'bench_simplebaseline', ('codec.sigma=2', 'train_cfg.max_epochs=36'), seeds=1),
 ]
 
 

@@ -7,17 +7,26 @@ import numpy as np
 
 
 def tip_order(points: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """How to reorder the slots tip1, tip2, anchor of tools: tips from left to right as the network sees them.
+    """How to reorder the slots tip1, tip2, anchor of tools: the tip on the left of who looks along the tool comes first.
 
-    Apply it **after** augmentation: a flip or a rotation changes what is left. Equal columns go by the row. A single
-    tip takes the first slot, so that the second one always means "another tip to the right".
+    To look along the tool is to look from the anchor between the tips. The order of columns alone would turn over with
+    every small turn of a tool that points sideways. Without an anchor, or where the three points are on one line, it is
+    all that there is: from left to right, equal columns by the row. A single tip takes the first slot.
+
+    Apply it **after** augmentation, because a flip exchanges the sides.
 
     Args:
-        points: (N, 3, 2) in pixels of the network input.
+        points: (N, 3, 2) in pixels of the network input, y down.
         visible: (N, 3), 0 for an empty slot.
 
     Returns:
         (N, 3) slot numbers, for ``np.take_along_axis``.
     """
-    x, y = (np.where(visible[:, :2] > 0, points[:, :2, axis], np.inf) for axis in (0, 1))
-    return np.concatenate([np.lexsort((y, x), axis=1), np.full((len(points), 1), 2)], axis=1)
+    shown = visible > 0
+    x, y = (np.where(shown[:, :2], points[:, :2, axis], np.inf) for axis in (0, 1))
+    by_column = np.lexsort((y, x), axis=1)
+    first, second = (points[:, tip] - points[:, 2] for tip in (0, 1))
+    turn = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]  # above 0: the second tip is clockwise of the first
+    by_side = np.where(turn[:, None] > 0, [0, 1], [1, 0])
+    sided = shown.all(axis=1) & (turn != 0)
+    return np.concatenate([np.where(sided[:, None], by_side, by_column), np.full((len(points), 1), 2)], axis=1)

@@ -66,15 +66,20 @@ def export_sample(results: Mapping[str, Any], images: Path, labels: Path | None,
                 input_scale=[float(v) for v in results['input_scale']], input_size=list(size))
 
 
-def write_data_file(folder: Path) -> Path:
+def write_data_file(folder: Path, oks_sigma: float) -> Path:
     """``data.yaml`` beside ``images``. JSON is YAML too.
 
     ``flip_idx`` changes nothing: tips are ordered anew behind augmentation, in ``ultralytics_program.py``. ultralytics
     wants validation pictures; nothing is chosen on them, so the training pictures stand in.
+
+    Args:
+        folder: Where ``images`` and ``labels`` are.
+        oks_sigma: Of the object keypoint similarity that the keypoint loss is made of, for every slot.
     """
     write_json(folder / DATA_FILE, dict(
         path=str(folder.resolve()), train='images', val='images', names=['tool'],
-        kpt_shape=[len(SLOTS), 3], flip_idx=list(range(len(SLOTS)))))
+        kpt_shape=[len(SLOTS), 3], flip_idx=list(range(len(SLOTS))),
+        kpt_oks_sigmas=[oks_sigma] * len(SLOTS)))
     return folder / DATA_FILE
 
 

@@ -70,7 +70,7 @@ def train_yolo(cfg: Config, progress: Callable[[int, int], None] = lambda done, 
                    export_split(cfg, cfg.train_dataloader.dataset.split, data))
     _run(cfg, work, dict(
         task='train', model=_model_file(cfg, work), **_start_weights(cfg), folder=str(work.resolve()),
-        arguments=train_arguments(cfg, write_data_file(data), pictures)), folder, progress)
+        arguments=train_arguments(cfg, write_data_file(data, cfg.model.oks_sigma), pictures)), folder, progress)
     write_atomically(checkpoint, (work / 'final.pt').replace)
     remove_folder(work)
     return checkpoint

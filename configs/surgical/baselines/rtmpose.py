@@ -15,7 +15,9 @@ _base_ = ['../../_base_/schedules/adamw_cosine.py', '../../_base_/datasets/surgi
 clip = dict(num_frames=1)
 # MMPose's 4e-3 is for 1024 pictures a step; 1e-4 was chosen with 8, at the size of configs/bench. There one of two
 # seeds did not begin to learn for long without a warm-up as long as MMPose's own.
-optim_wrapper = dict(optimizer=dict(lr=1e-4))
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-3, weight_decay=0.05),
+    paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0, bypass_duplicate=True))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, begin=0, end=1000, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=1e-6, by_epoch=True, convert_to_iter_based=True),
