@@ -77,7 +77,7 @@ def refiner(name: str, backend: str) -> Method:
     return Method(f'{name}_{backend}', f'bench_{name}', (f'prior.backend={backend}', ), chain=True)
 
 
-EPOCHS = dict(coarse=24, direct_mask=24, simplebaseline=72, rtmpose=80, yolov8_pose=36)
+EPOCHS = dict(coarse=24, direct_mask=24, simplebaseline=72, rtmpose=160, yolov8_pose=36)
 METHODS = [
     Method('coarse', 'bench_coarse', chain=True),
     Method('direct_mask', 'bench_direct_mask'),

@@ -14,7 +14,7 @@ test_dataloader = dict(num_workers=1)
 # It shows that RTMPose runs, not what it can do: its SimCC head learns much later than heatmaps do.
 train_cfg = dict(max_epochs=12, val_interval=100)
 auto_scale_lr = dict(base_batch_size=8)
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.1)}))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.25)}))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=40, by_epoch=False),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=True, convert_to_iter_based=True),

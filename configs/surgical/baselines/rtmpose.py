@@ -4,19 +4,21 @@
 # a head that gives each of tip1, tip2 and anchor one output:
 # - Several acting tools: one instance per box, and the box is the whole picture. CanonicalTool leaves the tool nearest
 #   the middle of the input; points of a second one are missed.
-# - Unordered tips: CanonicalTool orders them from left to right behind augmentation, or both outputs would learn the
-#   mean of both tips.
+# - Unordered tips: behind augmentation, CanonicalTool puts the one on the left of the tool first, or both outputs would
+#   learn the mean of both tips.
 # - Absent landmarks, and frames in which nothing acts, have weight 0 in the stock codec and loss: the network never
-#   learns to abstain. Its scores are the stock ones, the smaller of the two maxima of x and y, about 0 to 1 and not
-#   calibrated; that the final threshold, chosen on validation by the rule of all methods, may drop the lowest is the
-#   only way in which it abstains. Without it (score_thr none) there is one prediction per slot.
+#   learns to abstain. Its scores are the stock ones, the smaller of the two maxima of x and y: logits, which may
+#   pass 1 and say nothing of a probability; that the final threshold, chosen on validation by the rule of all methods,
+#   may drop the lowest is the only way in which it abstains. Without it (score_thr none) there is one prediction per
+#   slot.
 _base_ = ['../../_base_/schedules/adamw_cosine.py', '../../_base_/datasets/surgical.py']
 
 clip = dict(num_frames=1)
-# MMPose's 4e-3 is for 1024 pictures a step; 1e-4 was chosen with 8, at the size of configs/bench. There one of two
-# seeds did not begin to learn for long without a warm-up as long as MMPose's own.
+# MMPose's 4e-3 is for 1024 pictures a step; 4e-4 was chosen with 8, on validation videos at the size of configs/bench
+# (benchmarks/results/ablation.md). Weight decay as in MMPose. There one of two seeds did not begin to learn for long
+# without a warm-up as long as MMPose's own.
 optim_wrapper = dict(
-    optimizer=dict(lr=1e-3, weight_decay=0.05),
+    optimizer=dict(lr=4e-4, weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0, bypass_duplicate=True))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, begin=0, end=1000, by_epoch=False),

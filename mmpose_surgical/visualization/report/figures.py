@@ -131,7 +131,7 @@ def calibration_figure(comparison: Comparison) -> Figure | None:
                    run.get('calibration', landmark, 'precision') or (),
                    run.get('calibration', landmark, 'count') or ())
         return [(score, 100 * share) for score, share, count in bins if count and None not in (score, share)]
-    figure = _seed_lines(comparison, 'calibration', 'Calibration of the score', 'mean score of the bin',
+    figure = _seed_lines(comparison, 'calibration', 'Calibration of scores from 0 to 1', 'mean score of the bin',
                          'right points in %', points, 'lines+markers')
     if figure:
         for column in range(1, len(comparison.landmarks) + 1):
