@@ -22,13 +22,14 @@ on validation videos. `simulated` (near-ideal) and `grabcut` (poor) are stand-in
 All methods: pictures of 192x144, batches of 8, the same 31 training videos and augmentation, and as backbone a
 MobileNetV2 with the same ImageNet weights, whose first two stages stay as they are. YOLOv8's augmentation is the
 nearest that its own program has (it shifts and turns every picture, the others 30 and 60 % of them); it averages
-weights and goes on with the statistics of batch normalisation, which the others keep. So rows named after RTMPose, SimpleBaseline and YOLOv8 have their heads, targets and
-losses, not their usual backbones: weights of ResNet-50, CSPNeXt and YOLOv8 are on no package index, from which alone
-the machine that trained could load. For the same reason there is no second table with them. SimpleBaseline's
-deconvolutions have half their width, and its input has black bars, 192x160. The coarse network sees three frames of
-each clip, the external baselines one. RTMPose and SimpleBaseline read the last stage alone, as is their way: at this
-size it has 6x5 cells. The backbone of the coarse network, the refiners and SimpleBaseline learns at a fifth of the rate
-that is told, that of RTMPose at a quarter, that of YOLOv8 at the rate itself.
+weights and goes on with the statistics of batch normalisation, which the others keep. So rows named after RTMPose,
+SimpleBaseline and YOLOv8 have their heads, targets and losses, not their usual backbones: weights of ResNet-50, CSPNeXt
+and YOLOv8 are on no package index, from which alone the machine that trained could load. For the same reason there is
+no second table with them. SimpleBaseline's deconvolutions have half their width, and its input has black bars, 192x160.
+The coarse network sees three frames of each clip, the external baselines one. RTMPose and SimpleBaseline read the last
+stage alone, as is their way: at this size it has 6x5 cells. The backbone of the coarse network, the refiners and
+SimpleBaseline learns at a fifth of the rate that is told, that of RTMPose at a quarter, that of YOLOv8 at the rate
+itself.
 
 Every method was to reach its plateau, which comes later in some: so epochs and frames differ. Rows `_half` and
 `_double` have other lengths, rows `_rate_` other learning rates at half length, as far as they are trained. Behind a

@@ -129,7 +129,7 @@ METHODS = [
         'train_cfg.max_epochs=40'), seeds=1) for rate, share in (('1e-4', '1.0'), ('4e-4', '0.25'), ('1e-3', '0.1'))),
     # How sharp a point is: in the object keypoint similarity, and on the map.
     *(Method(f'yolov8_pose_sigma_{sigma}', 'bench_yolov8_pose', (
-        f'model.oks_sigma={sigma}', 'train_cfg.max_epochs=18'), seeds=1) for sigma in ('0.05', '0.1')),
+        f'model.oks_sigma={sigma}', 'train_cfg.max_epochs=18'), seeds=1) for sigma in ('0.025', '0.05', '0.1')),
     Method('simplebaseline_sigma_2', 'bench_simplebaseline', ('codec.sigma=2', 'train_cfg.max_epochs=36'), seeds=1),
 ]
 

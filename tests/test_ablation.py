@@ -43,8 +43,8 @@ def test_every_method_is_of_a_config_that_reads_and_no_two_are_alike(bench):
     for name in ('rtmpose', 'simplebaseline', 'yolov8_pose'):
         others = [cfg for other, cfg in configs.items() if other.startswith(f'{name}_rate_')]
         # RTMPose's are shorter than its half, which is too long to be trained for every rate, and are one more.
-        own = next((cfg for cfg in others if cfg.optim_wrapper.optimizer.lr == configs[name].optim_wrapper.optimizer.lr),
-                   configs[f'{name}_half'])
+        rate = configs[name].optim_wrapper.optimizer.lr
+        own = next((cfg for cfg in others if cfg.optim_wrapper.optimizer.lr == rate), configs[f'{name}_half'])
         rates = [cfg.optim_wrapper.optimizer.lr for cfg in others]
         assert min(rates) < own.optim_wrapper.optimizer.lr < max(rates)
         assert {cfg.train_cfg.max_epochs for cfg in others} == {own.train_cfg.max_epochs}

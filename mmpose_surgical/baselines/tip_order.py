@@ -7,11 +7,11 @@ import numpy as np
 
 
 def tip_order(points: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """How to reorder the slots tip1, tip2, anchor of tools: the tip on the left of who looks along the tool comes first.
+    """How to reorder the slots tip1, tip2, anchor of tools: the tip on the left of one looking along the tool goes first.
 
-    To look along the tool is to look from the anchor between the tips. The order of columns alone would turn over with
-    every small turn of a tool that points sideways. Without an anchor, or where the three points are on one line, it is
-    all that there is: from left to right, equal columns by the row. A single tip takes the first slot.
+    Along the tool is from the anchor to between the tips. The order of columns would turn over with every small turn of
+    a tool that points sideways; it decides only where there is no anchor, or all three points are on one line (equal
+    columns by the row). A single tip takes the first slot.
 
     Apply it **after** augmentation, because a flip exchanges the sides.
 
