@@ -7,7 +7,7 @@ import numpy as np
 
 
 def tip_order(points: np.ndarray, visible: np.ndarray) -> np.ndarray:
-    """How to reorder the slots tip1, tip2, anchor of tools: the tip on the left of one looking along the tool goes first.
+    """How to reorder the slots tip1, tip2, anchor of tools: the tip on the left of one looking along it is first.
 
     Along the tool is from the anchor to between the tips. The order of columns would turn over with every small turn of
     a tool that points sideways; it decides only where there is no anchor, or all three points are on one line (equal

@@ -5,6 +5,7 @@ config: plan, fingerprint, resume, thresholds, metrics and overlays.
 """
 import copy
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ MODEL_TYPE = 'UltralyticsPose'
 PROGRAM = Path(__file__).resolve().parents[1] / 'baselines' / 'ultralytics_program.py'
 _FIX = 'pip install "mmpose_surgical[yolo]" (in a checkout: .venv/bin/pip install -e ".[yolo]"), or name the Python ' \
        'of an environment that has it: YOLO_PYTHON=/path/to/python. It is under the AGPL-3.0, which is yours to accept'
+_OLDEST = (8, 4, 190)  # as in requirements/yolo.txt; older ones take no sigma of the keypoint loss
 _LOG = 'ultralytics.log'
 _GEOMETRY = 'geometry.json'
 
@@ -36,7 +38,7 @@ def check_ultralytics(cfg: Config) -> None:
     """Refuse what cannot be run, before anything is made.
 
     Raises:
-        UserError: ultralytics is not there, or a flag asks for what is MMEngine's.
+        UserError: ultralytics is not there or too old, or a flag asks for what is MMEngine's.
     """
     for flag, given in (('--amp', cfg.optim_wrapper.type != 'OptimWrapper'),
                         ('--auto-scale-lr', cfg.get('auto_scale_lr', {}).get('enable'))):
@@ -46,13 +48,17 @@ def check_ultralytics(cfg: Config) -> None:
     if cfg.get('launcher', 'none') != 'none':
         raise UserError('ultralytics is run as one process', '--launcher', 'leave it out')
     python = _python()
-    found = 'import importlib.util, sys; sys.exit(importlib.util.find_spec("ultralytics") is None)'
+    ask = 'from importlib.metadata import version; print(version("ultralytics"))'
     try:
-        missing = subprocess.run([python, '-c', found], capture_output=True).returncode
+        answer = subprocess.run([python, '-c', ask], capture_output=True, text=True)
     except OSError:
         raise UserError('there is no such Python', python, 'correct YOLO_PYTHON') from None
-    if missing:
+    if answer.returncode:
         raise UserError('ultralytics is not installed', python, _FIX)
+    version = answer.stdout.strip()
+    if tuple(map(int, re.findall(r'\d+', version)[:3])) < _OLDEST:
+        raise UserError(f'ultralytics {version} takes no notice of model.oks_sigma', python,
+                        f'pip install -U "ultralytics>={".".join(map(str, _OLDEST))}"')
 
 
 def train_yolo(cfg: Config, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:

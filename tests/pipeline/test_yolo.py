@@ -75,6 +75,10 @@ def test_what_is_missing_is_told_before_anything_is_made(plugin, toy_data, tmp_p
     monkeypatch.setenv('YOLO_PYTHON', str(without))
     with pytest.raises(UserError, match=r'ultralytics is not installed.*pip install "mmpose_surgical\[yolo\]".*AGPL'):
         train(CONFIG, toy_data, tmp_path)
+    without.write_text('#!/bin/sh\necho 8.4.99\n')
+    wanted = (ROOT / 'requirements/yolo.txt').read_text().strip()
+    with pytest.raises(UserError, match=f'ultralytics 8.4.99 takes no notice of model.oks_sigma.*"{wanted}"'):
+        train(CONFIG, toy_data, tmp_path)
     monkeypatch.setenv('YOLO_PYTHON', str(tmp_path / 'nothing'))
     with pytest.raises(UserError, match='there is no such Python.*correct YOLO_PYTHON'):
         train(CONFIG, toy_data, tmp_path)

@@ -31,6 +31,7 @@ class YOLO:
     def train(self, trainer: type, save_dir: str, exist_ok: bool, resume: str | bool, **arguments) -> None:
         assert trainer.__name__ == 'Trainer' and exist_ok
         data = json.loads(Path(arguments['data']).read_text())
+        assert data['kpt_oks_sigmas'] == [0.05] * 3
         folder = Path(data['path'])
         images, labels = (sorted(path.stem for path in (folder / kind).iterdir()) for kind in ('images', 'labels'))
         assert images == labels and images
