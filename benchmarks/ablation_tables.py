@@ -32,8 +32,9 @@ SimpleBaseline learns at a fifth of the rate that is told, that of RTMPose at a 
 itself.
 
 Every method was to reach its plateau, which comes later in some: so epochs and frames differ. Rows `_half` and
-`_double` have other lengths, rows `_rate_` other learning rates at half length, as far as they are trained. Behind a
-refiner there are, besides, the coarse network and its three folds.
+`_double` have other lengths, rows `_rate_` and `_sigma_`, all short, other learning rates and another sharpness of the
+points, as far as they are trained; what the baselines have was chosen among them on validation. Behind a refiner there
+are, besides, the coarse network and its three folds.
 """
 
 

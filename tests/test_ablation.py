@@ -38,16 +38,16 @@ def test_every_method_is_of_a_config_that_reads_and_no_two_are_alike(bench):
     pairs = [*results.NO_PRIOR, *results.PAPER, *results.OTHERS, *results.LENGTHS,
              *(part[:2] for part in results.PARTS)]
     assert {name.format(backend) for pair in pairs for name in pair for backend in results.BACKENDS} <= known
-    # Other rates lie on both sides of a baseline's own, all at one length.
+    # Other rates lie on both sides of a baseline's own; one of its own rate is as short as they are.
     configs = {method.name: units.config_of(method) for method in units.METHODS}
     for name in ('rtmpose', 'simplebaseline', 'yolov8_pose'):
+        own = configs[name].optim_wrapper.optimizer.lr
         others = [cfg for other, cfg in configs.items() if other.startswith(f'{name}_rate_')]
-        # RTMPose's are shorter than its half, which is too long to be trained for every rate, and are one more.
-        rate = configs[name].optim_wrapper.optimizer.lr
-        own = next((cfg for cfg in others if cfg.optim_wrapper.optimizer.lr == rate), configs[f'{name}_half'])
-        rates = [cfg.optim_wrapper.optimizer.lr for cfg in others]
-        assert min(rates) < own.optim_wrapper.optimizer.lr < max(rates)
-        assert {cfg.train_cfg.max_epochs for cfg in others} == {own.train_cfg.max_epochs}
+        rates, lengths = ({choose(cfg) for cfg in others} for choose in (
+            lambda cfg: cfg.optim_wrapper.optimizer.lr, lambda cfg: cfg.train_cfg.max_epochs))
+        alike = {cfg.train_cfg.max_epochs for other, cfg in configs.items()
+                 if other.startswith(name) and cfg.optim_wrapper.optimizer.lr == own}
+        assert min(rates) < own < max(rates) and len(lengths) == 1 and lengths <= alike
         assert configs[name].train_cfg.max_epochs == units.EPOCHS[name]
 
 

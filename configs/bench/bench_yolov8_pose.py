@@ -8,7 +8,7 @@ codec = dict(input_size=(192, 144))
 train_dataloader = dict(batch_size=8, num_workers=1)
 val_dataloader = dict(num_workers=1)
 test_dataloader = dict(num_workers=1)
-train_cfg = dict(max_epochs=36)  # it learns later than the others
+train_cfg = dict(max_epochs=72)  # it learns later than the others
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=40, by_epoch=False),
