@@ -66,17 +66,21 @@ def test_paper_size_model_takes_a_batch_in_which_nothing_acts(plugin, toy_data, 
 def test_baselines_share_what_makes_a_comparison_fair():
     """Size of the input, augmentation, schedule, evaluation and start of the coarse network.
 
-    But for RTMPose's learning rate and warm-up, whose reasons stand in its config.
+    But for RTMPose's learning rate, weight decay and warm-up, whose reasons stand in its config.
     """
     from mmpose_surgical.pipeline.config import load_config, weights_line
     coarse = load_config(ROOT / 'configs/surgical/coarse.py')
     for name in ('simplebaseline', 'rtmpose'):
         cfg = load_config(ROOT / f'configs/surgical/baselines/{name}.py')
         assert tuple(cfg.codec.input_size) == tuple(coarse.codec.input_size) and cfg.clip.num_frames == 1
-        assert (name == 'rtmpose') is (cfg.optim_wrapper.optimizer.lr != coarse.optim_wrapper.optimizer.lr)
-        cfg.optim_wrapper.optimizer.lr = coarse.optim_wrapper.optimizer.lr
-        assert (name == 'rtmpose') is (cfg.param_scheduler[0] != coarse.param_scheduler[0])
-        cfg.param_scheduler[0] = coarse.param_scheduler[0]
+        if name == 'rtmpose':
+            assert cfg.optim_wrapper.pop('paramwise_cfg') == dict(
+                norm_decay_mult=0, bias_decay_mult=0, bypass_duplicate=True)
+            for key in ('lr', 'weight_decay'):
+                assert cfg.optim_wrapper.optimizer[key] != coarse.optim_wrapper.optimizer[key]
+                cfg.optim_wrapper.optimizer[key] = coarse.optim_wrapper.optimizer[key]
+            assert cfg.param_scheduler[0] != coarse.param_scheduler[0]
+            cfg.param_scheduler[0] = coarse.param_scheduler[0]
         for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'val_evaluator', 'test_evaluator', 'box'):
             assert cfg[key] == coarse[key]
         own = cfg.train_dataloader.dataset.pipeline
