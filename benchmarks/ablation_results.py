@@ -68,6 +68,7 @@ OTHERS = [
     (AUX.format('simulated'), 'refine_prior_aux_dropout'),
     # At more equal training: the full method's stages read more frames than one network does.
     (AUX.format('simulated'), 'coarse_double'), (AUX.format('simulated'), 'direct_mask_double'),
+    ('direct_mask_double', 'coarse_double'),
     ('coarse', 'simplebaseline'), ('coarse', 'coarse_t1'), ('coarse_t1', 'simplebaseline'),
     ('coarse_t5', 'coarse_t1'), ('direct_mask_gate', 'direct_mask_half')]
 LENGTHS = [*((name, f'{name}_half') for name in EPOCHS), *((f'{name}_double', name) for name in EPOCHS),
