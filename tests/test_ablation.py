@@ -43,8 +43,8 @@ def test_every_method_is_of_a_config_that_reads_and_no_two_are_alike(bench):
     for name in ('rtmpose', 'simplebaseline', 'yolov8_pose'):
         own = configs[name].optim_wrapper.optimizer.lr
         others = [cfg for other, cfg in configs.items() if other.startswith(f'{name}_rate_')]
-        rates, lengths = ({choose(cfg) for cfg in others} for choose in (
-            lambda cfg: cfg.optim_wrapper.optimizer.lr, lambda cfg: cfg.train_cfg.max_epochs))
+        rates = [cfg.optim_wrapper.optimizer.lr for cfg in others]
+        lengths = {cfg.train_cfg.max_epochs for cfg in others}
         alike = {cfg.train_cfg.max_epochs for other, cfg in configs.items()
                  if other.startswith(name) and cfg.optim_wrapper.optimizer.lr == own}
         assert min(rates) < own < max(rates) and len(lengths) == 1 and lengths <= alike

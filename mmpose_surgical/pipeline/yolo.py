@@ -5,7 +5,6 @@ config: plan, fingerprint, resume, thresholds, metrics and overlays.
 """
 import copy
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.utils import digit_version
 
 from mmpose_surgical.baselines.yolo_layout import export_sample, to_predictions, write_data_file
 from mmpose_surgical.errors import UserError
@@ -24,7 +24,7 @@ MODEL_TYPE = 'UltralyticsPose'
 PROGRAM = Path(__file__).resolve().parents[1] / 'baselines' / 'ultralytics_program.py'
 _FIX = 'pip install "mmpose_surgical[yolo]" (in a checkout: .venv/bin/pip install -e ".[yolo]"), or name the Python ' \
        'of an environment that has it: YOLO_PYTHON=/path/to/python. It is under the AGPL-3.0, which is yours to accept'
-_OLDEST = (8, 4, 190)  # as in requirements/yolo.txt; older ones take no sigma of the keypoint loss
+_OLDEST = '8.4.190'  # as in requirements/yolo.txt; older ones take no sigma of the keypoint loss
 _LOG = 'ultralytics.log'
 _GEOMETRY = 'geometry.json'
 
@@ -56,9 +56,9 @@ def check_ultralytics(cfg: Config) -> None:
     if answer.returncode:
         raise UserError('ultralytics is not installed', python, _FIX)
     version = answer.stdout.strip()
-    if tuple(map(int, re.findall(r'\d+', version)[:3])) < _OLDEST:
+    if digit_version(version) < digit_version(_OLDEST):
         raise UserError(f'ultralytics {version} takes no notice of model.oks_sigma', python,
-                        f'pip install -U "ultralytics>={".".join(map(str, _OLDEST))}"')
+                        f'pip install -U "ultralytics>={_OLDEST}"')
 
 
 def train_yolo(cfg: Config, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
