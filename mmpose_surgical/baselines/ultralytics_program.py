@@ -95,6 +95,8 @@ def trainer_class(backbone_weights: str | None = None) -> type:
 
 def train(job: dict, report) -> None:
     from ultralytics import YOLO
+    from ultralytics.data import utils
+    utils.check_font = lambda font: None  # it fetches a font for plots, which are off
     folder, arguments = Path(job['folder']), job['arguments']
     done, kept = last_kept(folder)
     if done >= arguments['epochs']:  # cut off behind the last epoch, from which ultralytics does not go on

@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 
 for _name, _content in (('models.yolo.pose', dict(PoseTrainer=object)),
+                        ('data', dict(utils=SimpleNamespace())),
                         ('utils.torch_utils', dict(strip_optimizer=None))):
     _module = ModuleType(_name)
     vars(_module).update(_content)
