@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from ablation_units import (
     BENCH,
-    EPOCHS,
+    CONTROLS,
     LOOKS,
     METHODS,
     MOTION,
     ROOT,
     SEEDS,
+    SHARES,
     Method,
     coarse_config_of,
     config_of,
@@ -67,12 +68,13 @@ OTHERS = [
     (AUX.format('simulated'), 'in_sample_simulated'), (AUX.format('simulated'), 'refine_prior_aux_broken'),
     (AUX.format('simulated'), 'refine_prior_aux_dropout'),
     # At more equal training: the full method's stages read more frames than one network does.
-    (AUX.format('simulated'), 'coarse_double'), (AUX.format('simulated'), 'direct_mask_double'),
-    ('direct_mask_double', 'coarse_double'),
+    (AUX.format('simulated'), 'coarse_double'), ('direct_mask', 'coarse_double'),
     ('coarse', 'simplebaseline'), ('coarse', 'coarse_t1'), ('coarse_t1', 'simplebaseline'),
-    ('coarse_t5', 'coarse_t1'), ('direct_mask_gate', 'direct_mask_half')]
-LENGTHS = [*((name, f'{name}_half') for name in EPOCHS), *((f'{name}_double', name) for name in EPOCHS),
+    ('coarse_t5', 'coarse_t1'), ('direct_mask_gate', 'direct_mask_quarter')]
+LENGTHS = [*((f'{name}_{share}', name) if SHARES[share] > 1 else (name, f'{name}_{share}')
+             for name, shares in CONTROLS.items() for share in shares),
            ('refine_prior_aux_double', AUX.format('simulated'))]
+"""(longer, shorter) training of one method."""
 BY = ('look_alike', 'tools', 'conditions.smoke', 'conditions.blood', 'conditions.blur')
 
 

@@ -77,7 +77,11 @@ def refiner(name: str, backend: str) -> Method:
     return Method(f'{name}_{backend}', f'bench_{name}', (f'prior.backend={backend}', ), chain=True)
 
 
-EPOCHS = dict(coarse=24, direct_mask=24, simplebaseline=72, rtmpose=160, yolov8_pose=72)
+EPOCHS = dict(coarse=24, direct_mask=48, simplebaseline=72, rtmpose=160, yolov8_pose=72)
+SHARES = dict(quarter=0.25, half=0.5, double=2)
+CONTROLS = dict(coarse=('half', 'double'), direct_mask=('quarter', 'half'), simplebaseline=('half',),
+                rtmpose=('quarter', 'half'), yolov8_pose=('quarter', 'half'))
+"""The other lengths: a longer one shows what training could still bring, a shorter one what the last part did."""
 METHODS = [
     Method('coarse', 'bench_coarse', chain=True),
     Method('direct_mask', 'bench_direct_mask'),
@@ -99,11 +103,10 @@ METHODS = [
     # Half as long as the coarse network elsewhere: the question is which tool acts, and that is learnt by then.
     *(Method(f'coarse_t{frames}', 'bench_coarse', (f'clip.num_frames={frames}', 'train_cfg.max_epochs=12'), data)
       for data in (MOTION, LOOKS) for frames in (1, 5)),
-    # Controls of twice the length show what a longer training could still bring, those of half the length what it did.
     Method('refine_prior_aux_double', 'bench_refine_prior_aux', ('prior.backend=simulated', 'train_cfg.max_epochs=12'),
            chain=True, seeds=1),
-    *(Method(f'{name}_{length}', f'bench_{name}', (f'train_cfg.max_epochs={int(factor * epochs)}',), seeds=1)
-      for length, factor in (('half', 0.5), ('double', 2)) for name, epochs in EPOCHS.items()),
+    *(Method(f'{name}_{share}', f'bench_{name}', (f'train_cfg.max_epochs={int(SHARES[share] * EPOCHS[name])}',),
+             seeds=1) for name, shares in CONTROLS.items() for share in shares),
     # The weight of the mask loss is the middle one.
     *(Method(f'refine_prior_aux_lambda_{weight}', 'bench_refine_prior_aux',
              ('prior.backend=simulated', f'model.head.aux_loss.loss_weight={weight}'), chain=True, seeds=1)
@@ -115,20 +118,20 @@ METHODS = [
     # The gate counts squared: 100 : 1 : 1 instead of 10 : 1 : 1, points weighted as before.
     Method('direct_mask_gate', 'bench_direct_mask',
            ('model.head.loss.keypoint=10.0', 'model.head.loss.loss_weight=0.01', 'train_cfg.max_epochs=12'), seeds=1),
-    # Learning rates of the baselines, below and above their own, and that itself where no `_half` is as short.
+    # Other learning rates of the baselines, at the length of their shortest control.
     *(Method(f'{name}_rate_{rate}', f'bench_{name}', (
         f'optim_wrapper.optimizer.lr={rate}', f'train_cfg.max_epochs={epochs}', *more), seeds=1)
       for name, epochs, rate, *more in (
           # The backbone's stays what it is.
           *(('rtmpose', 40, rate, f'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult={share}')
-            for rate, share in (('1e-4', '1.0'), ('4e-4', '0.25'), ('1e-3', '0.1'))),
+            for rate, share in (('1e-4', '1.0'), ('1e-3', '0.1'))),
           ('simplebaseline', 36, '5e-4'),
           # Behind a short warm-up it did not begin to learn for long.
           ('simplebaseline', 36, '2e-3', 'param_scheduler.0.end=500', 'param_scheduler.0.start_factor=0.01'),
           ('yolov8_pose', 18, '3e-4'), ('yolov8_pose', 18, '3e-3'))),
-    # How sharp a point is: in the object keypoint similarity (0.05 is its own, at the length of the rates), on the map.
+    # How sharp a point is, at that length: in the object keypoint similarity, and on the map.
     *(Method(f'yolov8_pose_sigma_{sigma}', 'bench_yolov8_pose', (
-        f'model.oks_sigma={sigma}', 'train_cfg.max_epochs=18'), seeds=1) for sigma in ('0.025', '0.05', '0.1')),
+        f'model.oks_sigma={sigma}', 'train_cfg.max_epochs=18'), seeds=1) for sigma in ('0.025', '0.1')),
     Method('simplebaseline_sigma_2', 'bench_simplebaseline', ('codec.sigma=2', 'train_cfg.max_epochs=36'), seeds=1),
 ]
 

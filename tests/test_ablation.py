@@ -38,16 +38,14 @@ def test_every_method_is_of_a_config_that_reads_and_no_two_are_alike(bench):
     pairs = [*results.NO_PRIOR, *results.PAPER, *results.OTHERS, *results.LENGTHS,
              *(part[:2] for part in results.PARTS)]
     assert {name.format(backend) for pair in pairs for name in pair for backend in results.BACKENDS} <= known
-    # Other rates lie on both sides of a baseline's own; one of its own rate is as short as they are.
+    # Other rates lie on both sides of a baseline's own, and are as short as its shortest control.
     configs = {method.name: units.config_of(method) for method in units.METHODS}
     for name in ('rtmpose', 'simplebaseline', 'yolov8_pose'):
         own = configs[name].optim_wrapper.optimizer.lr
         others = [cfg for other, cfg in configs.items() if other.startswith(f'{name}_rate_')]
         rates = [cfg.optim_wrapper.optimizer.lr for cfg in others]
-        lengths = {cfg.train_cfg.max_epochs for cfg in others}
-        alike = {cfg.train_cfg.max_epochs for other, cfg in configs.items()
-                 if other.startswith(name) and cfg.optim_wrapper.optimizer.lr == own}
-        assert min(rates) < own < max(rates) and len(lengths) == 1 and lengths <= alike
+        shortest = configs[f'{name}_{units.CONTROLS[name][0]}'].train_cfg.max_epochs
+        assert min(rates) < own < max(rates) and {cfg.train_cfg.max_epochs for cfg in others} == {shortest}
         assert configs[name].train_cfg.max_epochs == units.EPOCHS[name]
 
 
@@ -244,9 +242,15 @@ def test_frames_of_all_stages(bench, toy_data):
 
 
 def test_a_plateau_is_judged_by_the_longest_training(bench):
-    def entry(a, b, difference, equal):
-        cell = dict(difference=difference, equivalence=dict(equivalent=equal))
+    def entry(a, b, difference, equal, p):
+        cell = dict(difference=difference, equivalence=dict(equivalent=equal), p=p)
         return dict(a=a, b=b, f1=dict(overall=dict(tip=cell, anchor=cell)))
-    lengths = [entry('rtmpose_double', 'rtmpose', 0.01, True), entry('coarse', 'coarse_half', 0.04, False),
-               entry('rtmpose', 'rtmpose_half', 0.1, False)]
-    assert bench['tables']._moving(lengths) == ['coarse (coarse_half to coarse: +4.0, +4.0)']
+    lengths = [entry('coarse', 'coarse_half', 0.04, False, 0.01), entry('rtmpose', 'rtmpose_half', 0.1, False, 0.01),
+               entry('rtmpose_double', 'rtmpose', 0.01, True, 0.01),
+               entry('refine', 'refine_half', 0.04, False, 0.2), entry('direct', 'direct_half', -0.04, False, 0.01)]
+    assert bench['tables']._moving(lengths) == (
+        ['coarse (coarse_half to coarse: +4.0, +4.0)'],
+        ['refine (refine_half to refine: +4.0, +4.0)', 'direct (direct_half to direct: -4.0, -4.0)'])
+    shares = bench['units'].SHARES
+    for told in bench['units'].CONTROLS.values():
+        assert [shares[share] for share in told] == sorted(shares[share] for share in told)
