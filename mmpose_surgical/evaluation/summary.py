@@ -210,7 +210,8 @@ def _threshold_source(value: Any, source: Any, meta: Mapping[str, Any]) -> str:
         sha256 = chosen_on.get('sha256')
         seen = sha256 is not None and sha256 == (meta.get('data') or {}).get('sha256') and meta.get('split') in (
             None, 'all', source['split'])
-        source = f'{source["file"]}: split {source["split"]} of {chosen_on.get("name")}'
+        told = [f'split {source["split"]}' if source['split'] else '', chosen_on.get('name')]
+        source = f'{source["file"]}: {" of ".join(filter(None, told)) or "it does not say where it was chosen"}'
         if seen:
             source += ', frames that this table counts too: it flatters'
     elif source == THIS_DATA:

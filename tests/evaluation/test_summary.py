@@ -52,6 +52,8 @@ def test_a_threshold_chosen_on_the_counted_frames_is_told(metrics, split, flatte
 def test_what_is_not_known_is_not_claimed(metrics):
     assert 'prior: not recorded' in printed(metrics) and 'from an unnamed source' in printed(metrics)
     assert 'prior: none' in printed(with_meta(metrics, prior=None))
+    text = printed(with_meta(metrics, threshold_from={'file': 't.json', 'split': None, 'data': None, 'videos': None}))
+    assert 'from t.json: it does not say where it was chosen' in ' '.join(text.split())
 
 
 def test_oracle_prompts_and_in_sample_predictions_are_told(metrics):

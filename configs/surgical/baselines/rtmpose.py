@@ -14,9 +14,9 @@
 _base_ = ['../../_base_/schedules/adamw_cosine.py', '../../_base_/datasets/surgical.py']
 
 clip = dict(num_frames=1)
-# MMPose's 4e-3 is for 1024 pictures a step; 4e-4 was chosen with 8, on validation videos at the size of configs/bench
-# (benchmarks/results/ablation.md). Weight decay as in MMPose. There one of two seeds did not begin to learn for long
-# without a warm-up as long as MMPose's own.
+# MMPose's 4e-3 is for 1024 pictures a step; 4e-4 was chosen with 8, against 1e-3, on validation videos at the size of
+# configs/bench (benchmarks/results/ablation.md). Weight decay as in MMPose. There one of two seeds did not begin to
+# learn for long without a warm-up as long as MMPose's own.
 optim_wrapper = dict(
     optimizer=dict(lr=4e-4, weight_decay=0.05),
     paramwise_cfg=dict(norm_decay_mult=0, bias_decay_mult=0, bypass_duplicate=True))
