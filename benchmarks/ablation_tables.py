@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ablation_units import BENCH
+from ablation_units import BENCH, MOTION
 
 from mmpose_surgical.evaluation.summary import p_text, percent, percent_range
 from mmpose_surgical.landmarks import LANDMARKS
@@ -134,11 +134,18 @@ def _overview(found: dict[str, Any], data: str) -> list[str]:
                  'the frames and landmarks that have points on both sides.')
     for name, metrics in found['methods'].items():
         if 'coarse_t' in name and data != BENCH:  # where half of the clips are ambiguous
-            p, equal = (metrics['above_chance'][key] for key in ('p', 'p_equivalence'))
-            lines.append(f'{name} is ' + ('not at chance' if p < 0.05 else 'at chance, within 3 points' if equal < 0.05
-                         else 'not told apart from chance, nor shown to be within 3 points of it') +
-                         f' (p of another share than chance {p_text(p)}, of one within 3 points {p_text(equal)}).')
+            p, equal = (p_text(metrics['above_chance'][key]) for key in ('p', 'p_equivalence'))
+            lines.append(f'{name} is {against_chance(metrics["above_chance"])} (p of another share than chance {p}, of '
+                         f'one within 3 points {equal}).')
+    if data == MOTION:
+        lines.append('In many more videos: [single_frame_chance.md](single_frame_chance.md).')
     return ['\n'.join(lines)]
+
+
+def against_chance(found: dict[str, Any]) -> str:
+    """What the two tests of ``above_chance`` say."""
+    return ('not at chance' if found['p'] < 0.05 else 'at chance, within 3 points' if found['p_equivalence'] < 0.05
+            else 'not told apart from chance, nor shown to be within 3 points of it')
 
 
 def _f1(cell: dict[str, Any]) -> str:
