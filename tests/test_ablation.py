@@ -38,15 +38,14 @@ def test_every_method_is_of_a_config_that_reads_and_no_two_are_alike(bench):
     pairs = [*results.NO_PRIOR, *results.PAPER, *results.OTHERS, *results.LENGTHS,
              *(part[:2] for part in results.PARTS)]
     assert {name.format(backend) for pair in pairs for name in pair for backend in results.BACKENDS} <= known
-    # Other rates lie on both sides of a baseline's own, and are as short as its shortest control.
     configs = {method.name: units.config_of(method) for method in units.METHODS}
+    for name, epochs in units.EPOCHS.items():
+        assert configs[name].train_cfg.max_epochs == epochs
+    # Baselines of other rates and sharpness are as long as their shortest control.
     for name in ('rtmpose', 'simplebaseline', 'yolov8_pose'):
-        own = configs[name].optim_wrapper.optimizer.lr
-        others = [cfg for other, cfg in configs.items() if other.startswith(f'{name}_rate_')]
-        rates = [cfg.optim_wrapper.optimizer.lr for cfg in others]
-        shortest = configs[f'{name}_{units.CONTROLS[name][0]}'].train_cfg.max_epochs
-        assert min(rates) < own < max(rates) and {cfg.train_cfg.max_epochs for cfg in others} == {shortest}
-        assert configs[name].train_cfg.max_epochs == units.EPOCHS[name]
+        others = {cfg.train_cfg.max_epochs for other, cfg in configs.items()
+                  if other.startswith((f'{name}_rate_', f'{name}_sigma_'))}
+        assert others == {configs[f'{name}_{units.CONTROLS[name][0]}'].train_cfg.max_epochs}
 
 
 def test_the_queue_shares_no_chain_and_goes_on_behind_a_failure(bench, monkeypatch):
