@@ -1,7 +1,7 @@
 """From folders of finished runs to ``report.html``, ``report.md`` and ``report.tex``."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -146,20 +146,20 @@ def _annotations(comparison: Comparison, data: Path | None) -> tuple[Annotations
 
 def lacking(comparison: Comparison) -> list[str]:
     """What runs of this comparison do not bring, one sentence each."""
-    total = len(comparison.runs)
-
-    def sentence(words: str, without: Sequence[str]) -> str:
-        return f'{words}: ' + ('no run' if len(without) == total else
-                               f'{total - len(without)} of {total} runs; without: {", ".join(without)}')
-    has = {words: (lambda run, key=key: run.get(key)) for key, words in _OPTIONAL.items()}
-    has['95 % intervals'] = lambda run: any('ci95' in cell for cell in run.metrics['results']['overall'].values())
-    has['heatmaps of the network'] = lambda run: heatmap_folder(run)
-    has['quality of the mask priors, told by tools/make_priors.py'] = lambda run: (
-        prior_folder(run) is None or prior_quality(run))
     found = []
-    for words, what in has.items():
-        without = [run.place for run in comparison.runs if not what(run)]
-        found += [sentence(words, without)] if without else []
+
+    def ask(words: str, what: Callable[[Run], object], runs: Sequence[Run] = comparison.runs) -> None:
+        without = [run.place for run in runs if not what(run)]
+        if without:
+            some = len(runs) - len(without)
+            found.append(f'{words}: ' + (
+                f'{some} of {len(runs)} runs; without: {", ".join(without)}' if some else 'no run'))
+    for key, words in _OPTIONAL.items():
+        ask(words, lambda run, key=key: run.get(key))
+    ask('95 % intervals', lambda run: any('ci95' in cell for cell in run.metrics['results']['overall'].values()))
+    ask('heatmaps of the network', heatmap_folder)
+    ask('quality of the mask priors, told by tools/make_priors.py', prior_quality,
+        [run for run in comparison.runs if prior_folder(run) is not None])
     return found
 
 
