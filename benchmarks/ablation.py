@@ -7,12 +7,12 @@
     python benchmarks/ablation.py --list                     # what is done and what is not
     python benchmarks/ablation.py --collect                  # the tables of what is done
 
-A unit is one `tools/train.py` with one seed: of minutes for a refiner, up to an hour on one core for the longest
-(`refine`, which trains the folds for its seed, RTMPose and YOLOv8). One that was cut off goes on from the checkpoint of
-its last epoch, so that no more than a minute is lost. Runs lie in work_dirs/bench/<data>/seed<k>/, data in data/bench*,
-made where they are missing. What a finished unit answered is kept in benchmarks/results/ablation/, from which
-ablation.json and ablation.md are made, so that anybody can add seeds on another machine. `--resume` leaves out what is
-kept; without it every unit is asked for again, which trains what this machine has not trained.
+A unit is one `tools/train.py` with one seed: minutes for a refiner, half an hour to nearly two on one core for others
+(column "minutes" of ablation.md, beside whatever else ran). One that was cut off goes on from the checkpoint of its
+last epoch; at most one epoch is lost, of one to five minutes. Runs lie in work_dirs/bench/<data>/seed<k>/, data in
+data/bench*, made where they are missing. What a finished unit answered is kept in benchmarks/results/ablation/, from
+which ablation.json and ablation.md are made, so that anybody can add seeds on another machine. `--resume` leaves out
+what is kept; without it every unit is asked for again, which trains what this machine has not trained.
 """
 import argparse
 import ctypes

@@ -102,7 +102,10 @@ def collect(data: str) -> dict[str, Any]:
         seed for seed in sorted({*SEEDS, *sum(kept_seeds.values(), [])})
         if method.has(seed) and seed not in kept_seeds.get(name, ())])}
     for name, kept in units.items():
-        found['methods'][name] = evaluate(annotations, frames, *zip(*kept)) | trained_by(by_name[name], annotations)
+        method = by_name[name]
+        found['methods'][name] = evaluate(annotations, frames, *zip(*kept)) | trained_by(method, annotations) | dict(
+            # Not those that are kept: what a row was called when it was trained, and the config then, may differ.
+            command=['python ' + ' '.join(method.command(seed)) for seed in kept_seeds[name]])
     chain = {method.name for method in METHODS if method.chain}
 
     @cache
@@ -199,7 +202,7 @@ def evaluate(annotations: Annotations, frames: Sequence[Frame], records: Sequenc
                 for record in records}
     return dict(left, above_chance=above_chance(_matched(frames, annotations, units, all_points=True)),
                 **{key: [record[key] for record in records] for key in (
-                    'seed', 'command', 'epochs', 'seconds', 'thresholds', 'validation_f1', 'priors')},
+                    'seed', 'epochs', 'seconds', 'thresholds', 'validation_f1', 'priors')},
                 machines=sorted(map(list, machines)))
 
 

@@ -241,15 +241,25 @@ def test_frames_of_all_stages(bench, toy_data):
 
 
 def test_a_plateau_is_judged_by_the_longest_training(bench):
-    def entry(a, b, difference, equal, p):
+    def entry(a, b, difference, equal, p, seeds=(0, 1)):
         cell = dict(difference=difference, equivalence=dict(equivalent=equal), p=p)
-        return dict(a=a, b=b, f1=dict(overall=dict(tip=cell, anchor=cell)))
-    lengths = [entry('coarse', 'coarse_half', 0.04, False, 0.01), entry('rtmpose', 'rtmpose_half', 0.1, False, 0.01),
-               entry('rtmpose_double', 'rtmpose', 0.01, True, 0.01),
-               entry('refine', 'refine_half', 0.04, False, 0.2), entry('direct', 'direct_half', -0.04, False, 0.01)]
+        return dict(a=a, b=b, seeds=seeds, f1=dict(overall=dict(tip=cell, anchor=cell)))
+    lengths = [entry('coarse', 'coarse_half', 0.1, False, 0.01),
+               entry('coarse_double', 'coarse', 0.04, False, 0.01, [0]),
+               entry('rtmpose', 'rtmpose_half', 0.1, False, 0.01), entry('rtmpose_double', 'rtmpose', 0.01, True, 0.01),
+               entry('refine', 'refine_half', 0.04, False, 0.01), entry('direct_double', 'direct', -0.04, False, 0.01),
+               entry('simple_double', 'simple', 0.04, False, 0.2)]
     assert bench['tables']._moving(lengths) == (
-        ['coarse (coarse_half to coarse: +4.0, +4.0)'],
-        ['refine (refine_half to refine: +4.0, +4.0)', 'direct (direct_half to direct: -4.0, -4.0)'])
+        ['coarse (coarse to coarse_double: +4.0, +4.0, one seed)'],
+        ['refine (refine_half to refine: +4.0, +4.0)', 'direct (direct to direct_double: -4.0, -4.0)',
+         'simple (simple to simple_double: +4.0, +4.0)'])
     shares = bench['units'].SHARES
     for told in bench['units'].CONTROLS.values():
         assert [shares[share] for share in told] == sorted(shares[share] for share in told)
+
+
+@pytest.mark.parametrize('p, equivalence, said', [
+    (0.01, 0.01, 'not at chance'), (0.01, 0.9, 'not at chance'), (0.3, 0.01, 'at chance, within 3 points'),
+    (0.3, 0.3, 'not told apart from chance, nor shown to be within 3 points of it')])
+def test_what_is_said_of_chance(bench, p, equivalence, said):
+    assert bench['tables'].against_chance(dict(p=p, p_equivalence=equivalence)) == said

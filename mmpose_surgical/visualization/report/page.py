@@ -158,7 +158,7 @@ def lacking(comparison: Comparison) -> list[str]:
         ask(words, lambda run, key=key: run.get(key))
     ask('95 % intervals', lambda run: any('ci95' in cell for cell in run.metrics['results']['overall'].values()))
     ask('heatmaps of the network', heatmap_folder)
-    ask('quality of the mask priors, told by tools/make_priors.py', prior_quality,
+    ask('quality of the mask priors that were read, told by tools/make_priors.py', prior_quality,
         [run for run in comparison.runs if prior_folder(run) is not None])
     return found
 

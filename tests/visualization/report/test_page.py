@@ -115,7 +115,7 @@ def test_prior_quality_stands_against_what_refinement_gained(make_run):
     assert figures['gain'].rows[0] == ('refine_prior', name, '0', '10', 'tip', '60.0', '+20.0')
     # What older stores recorded mixes training pictures in.
     (priors / 'artifact.json').write_text(json.dumps(dict(facts=dict(report=quality))))
-    assert 'quality of the mask priors, told by tools/make_priors.py: no run' in lacking(comparison)
+    assert 'quality of the mask priors that were read, told by tools/make_priors.py: no run' in lacking(comparison)
     assert 'priors' not in {figure.key for figure in all_figures(comparison)}
 
 
