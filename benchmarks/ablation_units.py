@@ -80,7 +80,7 @@ def refiner(name: str, backend: str) -> Method:
 EPOCHS = dict(coarse=24, direct_mask=48, simplebaseline=72, rtmpose=160, yolov8_pose=72)
 SHARES = dict(quarter=0.25, half=0.5, double=2)
 CONTROLS = dict(coarse=('half', 'double'), direct_mask=('quarter', 'half'), simplebaseline=('half',),
-                rtmpose=('quarter', 'half'), yolov8_pose=('quarter', 'half'))
+                rtmpose=('quarter',), yolov8_pose=('quarter', 'half'))
 """The other lengths: a longer one shows what training could still bring, a shorter one what the last part did."""
 METHODS = [
     Method('coarse', 'bench_coarse', chain=True),
