@@ -27,9 +27,8 @@ SimpleBaseline and YOLOv8 have their heads, targets and losses, not their usual 
 and YOLOv8 are on no package index, from which alone the machine that trained could load. For the same reason there is
 no second table with them. SimpleBaseline's deconvolutions have half their width, and its input has black bars, 192x160.
 The coarse network sees three frames of each clip, the external baselines one. RTMPose and SimpleBaseline read the last
-stage alone, as is their way: at this size it has 6x5 cells. The backbone of the coarse network, the refiners and
-SimpleBaseline learns at a fifth of the rate that is told, as does that of direct mask supervision; that of RTMPose at a
-quarter, that of YOLOv8 at the rate itself.
+stage alone, as is their way: at this size it has 6x5 cells. The backbone learns at a fifth of the rate that is told,
+that of RTMPose at a quarter, that of YOLOv8 at the rate itself.
 
 Every method was to reach its plateau, which comes later in some: so epochs and frames differ, and which ones are not
 shown to have reached it is told below. Rows `_quarter`, `_half` and `_double` have other lengths; rows `_rate_` and
@@ -201,9 +200,8 @@ def _verdicts(found: dict[str, Any]) -> list[str]:
             verdicts = [_verdict(entry['f1']['overall'][lm], entry['holm'][lm]) for lm in LANDMARKS]
             for verdict in dict.fromkeys(verdicts):
                 of = [lm for lm, own in zip(LANDMARKS, verdicts) if own == verdict]
-                note = ', '.join(of) if len(of) == 1 else ''
-                note = (note + _of_one_seed(entry)).removeprefix(', ')
-                told[verdict].append(f'{entry["a"]} > {entry["b"]}' + (f' ({note})' if note else ''))
+                notes = ', '.join([*(of if len(of) == 1 else []), *_one_seed(entry)])
+                told[verdict].append(f'{entry["a"]} > {entry["b"]}' + (f' ({notes})' if notes else ''))
         lines += [f"- Of the paper's orderings, prior `{backend}`, {_VERDICTS[verdict].format(_margin(entries))}: "
                   f'{", ".join(pairs)}.'
                   for verdict, pairs in told.items() if pairs]
@@ -235,15 +233,15 @@ def _moving(lengths: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
         cells = [entry['f1']['overall'][lm] for lm in LANDMARKS]
         unequal = [cell for cell in cells if not cell['equivalence']['equivalent']]
         if unequal:
-            told = [f'{entry["b"]} to {entry["a"]}',
-                    ', '.join(_with_interval(cell['difference'], None, '+') for cell in cells)]
+            gains = [_with_interval(cell['difference'], None, '+') for cell in cells]
+            told = ', '.join([*gains, *_one_seed(entry)])
             sure = name == entry['b'] and any(cell['p'] < 0.05 and cell['difference'] > 0 for cell in unequal)
-            (rising if sure else unsure).append(f'{name} ({": ".join(told)}{_of_one_seed(entry)})')
+            (rising if sure else unsure).append(f'{name} ({entry["b"]} to {entry["a"]}: {told})')
     return rising, unsure
 
 
-def _of_one_seed(entry: dict[str, Any]) -> str:
-    return ', one seed' if len(entry['seeds']) == 1 else ''
+def _one_seed(entry: dict[str, Any]) -> list[str]:
+    return ['one seed'] if len(entry['seeds']) == 1 else []
 
 
 _VERDICTS = {'holds': 'hold', 'is reversed': 'are reversed', 'equivalent': 'are equivalent within {:g} points',

@@ -50,9 +50,10 @@ class Method:
         """Whether it is to be trained with this seed."""
         return self.seeds is None or seed < self.seeds
 
-    def folder(self, seed: int) -> Path:
+    def folder(self, seed: int, runs: Path | None = None) -> Path:
+        """Where a run lies, or lies in a folder that was carried elsewhere."""
         # The refiners look for the coarse network by the name of its config.
-        return RUNS / self.data / f'seed{seed}' / f'bench_{self.name}'
+        return (runs or RUNS / self.data) / f'seed{seed}' / f'bench_{self.name}'
 
     def is_trained(self, seed: int) -> bool:
         """Whether this machine has a finished run, of whichever config."""
@@ -82,6 +83,13 @@ SHARES = dict(quarter=0.25, half=0.5, double=2)
 CONTROLS = dict(coarse=('half', 'double'), direct_mask=('quarter', 'half'), simplebaseline=('half',),
                 rtmpose=('quarter',), yolov8_pose=('quarter', 'half'))
 """The other lengths: a longer one shows what training could still bring, a shorter one what the last part did."""
+
+
+def length(name: str, share: str) -> str:
+    """The option that trains a method for a share of its length."""
+    return f'train_cfg.max_epochs={int(SHARES[share] * EPOCHS[name])}'
+
+
 METHODS = [
     Method('coarse', 'bench_coarse', chain=True),
     Method('direct_mask', 'bench_direct_mask'),
@@ -106,8 +114,8 @@ METHODS = [
              seeds=1 if (data, frames) == (MOTION, 5) else None) for data in (MOTION, LOOKS) for frames in (1, 5)),
     Method('refine_prior_aux_double', 'bench_refine_prior_aux', ('prior.backend=simulated', 'train_cfg.max_epochs=12'),
            chain=True, seeds=1),
-    *(Method(f'{name}_{share}', f'bench_{name}', (f'train_cfg.max_epochs={int(SHARES[share] * EPOCHS[name])}',),
-             seeds=1) for name, shares in CONTROLS.items() for share in shares),
+    *(Method(f'{name}_{share}', f'bench_{name}', (length(name, share),), seeds=1)
+      for name, shares in CONTROLS.items() for share in shares),
     # The weight of the mask loss is the middle one.
     *(Method(f'refine_prior_aux_lambda_{weight}', 'bench_refine_prior_aux',
              ('prior.backend=simulated', f'model.head.aux_loss.loss_weight={weight}'), chain=True, seeds=1)
@@ -118,20 +126,22 @@ METHODS = [
            chain=True, seeds=1),
     # The gate counts squared: 100 : 1 : 1 instead of 10 : 1 : 1, points weighted as before.
     Method('direct_mask_gate', 'bench_direct_mask',
-           ('model.head.loss.keypoint=10.0', 'model.head.loss.loss_weight=0.01', 'train_cfg.max_epochs=12'), seeds=1),
+           ('model.head.loss.keypoint=10.0', 'model.head.loss.loss_weight=0.01', length('direct_mask', 'quarter')),
+           seeds=1),
     # Other learning rates of the baselines, at the length of their shortest control.
     *(Method(f'{name}_rate_{rate}', f'bench_{name}', (
-        f'optim_wrapper.optimizer.lr={rate}', f'train_cfg.max_epochs={epochs}', *more), seeds=1)
-      for name, epochs, rate, *more in (
+        f'optim_wrapper.optimizer.lr={rate}', length(name, CONTROLS[name][0]), *more), seeds=1)
+      for name, rate, *more in (
           # The backbone's stays what it is.
-          ('rtmpose', 40, '1e-3', 'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult=0.1'),
-          ('simplebaseline', 36, '5e-4'),
+          ('rtmpose', '1e-3', 'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult=0.1'),
+          ('simplebaseline', '5e-4'),
           # Behind a short warm-up it did not begin to learn for long.
-          ('simplebaseline', 36, '2e-3', 'param_scheduler.0.end=500', 'param_scheduler.0.start_factor=0.01'))),
+          ('simplebaseline', '2e-3', 'param_scheduler.0.end=500', 'param_scheduler.0.start_factor=0.01'))),
     # How sharp a point is, at that length: in the object keypoint similarity, and on the map.
     *(Method(f'yolov8_pose_sigma_{sigma}', 'bench_yolov8_pose', (
-        f'model.oks_sigma={sigma}', 'train_cfg.max_epochs=18'), seeds=1) for sigma in ('0.025', '0.1')),
-    Method('simplebaseline_sigma_2', 'bench_simplebaseline', ('codec.sigma=2', 'train_cfg.max_epochs=36'), seeds=1),
+        f'model.oks_sigma={sigma}', length('yolov8_pose', 'quarter')), seeds=1) for sigma in ('0.025', '0.1')),
+    Method('simplebaseline_sigma_2', 'bench_simplebaseline', ('codec.sigma=2', length('simplebaseline', 'half')),
+           seeds=1),
 ]
 
 

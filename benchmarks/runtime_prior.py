@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from ablation_units import METHODS, ROOT, Method
+from ablation_units import METHODS, ROOT
 from machine import describe_machine, short_commit
 
 from mmpose_surgical.apis import runtime_prior
@@ -158,10 +158,6 @@ def table(rows: Sequence[dict[str, Any]], command: str, machine: dict[str, Any])
     return '\n'.join([*lines, ''])
 
 
-def folder_of(method: Method, seed: int, runs: Path | None) -> Path:
-    return runs / f'seed{seed}' / f'bench_{method.name}' if runs else method.folder(seed)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
@@ -177,7 +173,7 @@ def main() -> None:
         method = next(method for method in METHODS if method.name == model)
         runs, thresholds, seconds = [], [], []
         for seed in args.seeds:
-            inferencer = inferencer_of(folder_of(method, seed, args.runs), prior, every)
+            inferencer = inferencer_of(method.folder(seed, args.runs), prior, every)
             points, each = predict(inferencer, annotations, clips_of(annotations, 'test'))
             runs.append(points)
             thresholds.append(inferencer.run.thresholds)
@@ -199,7 +195,7 @@ def main() -> None:
     command = f'python benchmarks/runtime_prior.py --seeds {" ".join(map(str, args.seeds))}'
     machine = describe_machine()
     dropout = next(method for method in METHODS if method.name == DROPOUT)
-    sharp = sharpened(folder_of(dropout, args.seeds[0], args.runs), annotations)
+    sharp = sharpened(dropout.folder(args.seeds[0], args.runs), annotations)
     write_json(RESULTS / 'runtime_prior.json', dict(command=command, machine=machine, rows=rows, sharpened=sharp))
     write_text(RESULTS / 'runtime_prior.md', table(rows, command, machine) + '\n'.join([
         '', '## The own mask, sharpened', '', 'Validation split, on which the steepness was chosen: tip F1 / anchor F1 '

@@ -10,11 +10,10 @@ too, and shows that the answer can be found in these videos.
 """
 import argparse
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ablation_results import MARGIN, above_chance
+from ablation_results import MARGIN, RESULTS, above_chance
 from ablation_tables import against_chance
 from ablation_units import METHODS, MOTION, ROOT, SEEDS, Method, kept
 from machine import describe_machine, short_commit
@@ -33,9 +32,9 @@ from mmpose_surgical.pipeline.finish import predict_split
 
 DATA = ROOT / 'data/bench_motion_more'
 SPEC = dataclasses.replace(SPECS[MOTION], seed=1, videos=180)
-RESULTS = ROOT / 'benchmarks/results'
 SINGLE, FIVE = (next(method for method in METHODS if (method.data, method.name) == (MOTION, name))
                 for name in ('coarse_t1', 'coarse_t5'))
+ALL = 'one frame, all'
 
 
 def answers(method: Method, seed: int, run: Path) -> Predictions:
@@ -56,8 +55,6 @@ def answers(method: Method, seed: int, run: Path) -> Predictions:
 
 
 def table(found: dict[str, Any], command: str, machine: dict[str, Any]) -> str:
-    rows = [*((f'one frame, seed {seed}', one) for seed, one in found['seeds'].items()),
-            ('one frame, all', found['all']), ('five frames, seed 0', found['five_frames'])]
     return '\n'.join([
         '# Single frames where only motion tells which tool acts', '',
         f'`{command}`, commit {short_commit(machine)}, {machine["processor"]}; synthetic data of spec {MOTION}, with '
@@ -65,12 +62,12 @@ def table(found: dict[str, Any], command: str, machine: dict[str, Any]) -> str:
         'Of the frames with several tools in view, those whose best tip, whatever its score, is on the acting one, less'
         ' one over the number of tools; 95 % interval of the bootstrap over videos, and seeds. p is of '
         f'another share than chance, p of equivalence of one that differs by {100 * MARGIN:g} points or more. Networks '
-        f'that see one frame are **{against_chance(found["all"])}**.', '',
+        f'that see one frame are **{against_chance(found["networks"][ALL])}**.', '',
         '| network | frames | on the acting tool | less chance | p | p of equivalence |',
         '| --- | ---: | ---: | ---: | ---: | ---: |',
         *(f'| {name} | {one["frames"]} | {percent(one["accuracy"])} | {100 * one["difference"]:+.1f} '
           f'({percent_range(one["ci95"], " to ", "+")}) | {p_text(one["p"])} | {p_text(one["p_equivalence"])} |'
-          for name, one in rows), ''])
+          for name, one in found['networks'].items()), ''])
 
 
 def main() -> None:
@@ -82,19 +79,15 @@ def main() -> None:
     generate(DATA, SPEC)
     annotations = load_annotations(DATA)
     frames, rules = frames_of_split(annotations, 'all'), Rules(landmarks=annotations.landmarks)
-
-    def measured(of: Sequence[Predictions]) -> dict[str, Any]:
-        return above_chance(match_runs(frames, of, [None] * len(of), rules))
-
-    def answered(method: Method, seed: int) -> Predictions:
-        run = args.runs / f'seed{seed}/bench_{method.name}' if args.runs else method.folder(seed)
-        return answers(method, seed, run)
-    points = {seed: answered(SINGLE, seed) for seed in args.seeds}
-    found = dict(videos=len({frame.video.name for frame in frames}), sha256=annotations.sha256,
-                 seeds={seed: measured([own]) for seed, own in points.items()}, all=measured(list(points.values())),
-                 five_frames=measured([answered(FIVE, 0)]),
-                 checkpoints={f'{method.name}, seed {seed}': kept(method, seed)['meta']['checkpoint']
-                              for method, seeds in ((SINGLE, args.seeds), (FIVE, [0])) for seed in seeds})
+    single = {f'one frame, seed {seed}': (SINGLE, seed) for seed in args.seeds}
+    networks = single | {'five frames, seed 0': (FIVE, 0)}
+    points = {name: answers(method, seed, method.folder(seed, args.runs)) for name, (method, seed) in networks.items()}
+    groups = {name: [name] for name in networks} | {ALL: list(single)}
+    found = dict(
+        videos=len({frame.video.name for frame in frames}), sha256=annotations.sha256,
+        networks={name: above_chance(match_runs(frames, [points[each] for each in group], [None] * len(group), rules))
+                  for name, group in groups.items()},
+        checkpoints={name: kept(*network)['meta']['checkpoint'] for name, network in networks.items()})
     machine = describe_machine()
     command = f'python benchmarks/single_frame_chance.py --seeds {" ".join(map(str, args.seeds))}'
     write_json(RESULTS / 'single_frame_chance.json', dict(command=command, machine=machine, **found))
